@@ -1,0 +1,1 @@
+"""A playground of real git repositories in a temporary directory."""

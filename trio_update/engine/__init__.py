@@ -1,0 +1,1 @@
+"""Journal, transaction, jobs, refresh and the manager that users embed."""

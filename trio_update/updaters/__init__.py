@@ -1,0 +1,1 @@
+"""One updater a kind of app: looks, plans, prepares; never commits by itself."""

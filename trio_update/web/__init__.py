@@ -1,0 +1,1 @@
+"""REST and JSON-RPC over a hardened Hypercorn."""
