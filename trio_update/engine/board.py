@@ -1,0 +1,64 @@
+"""The status as everyone sees it: one object until something changes, so that nobody encodes it twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from msgspec.structs import replace
+
+from trio_update.config import AppConfig
+from trio_update.model import AppName, AppStatus, Release, Status
+
+
+class Board:
+    """Snapshots by app.  ``busy`` is asked each time, never remembered here."""
+
+    def __init__(self, apps: Mapping[AppName, AppConfig], notices: tuple[str, ...]) -> None:
+        self._apps = apps
+        self._notices = notices
+        self._snapshots: dict[AppName, AppStatus] = {}
+        self._earlier: dict[AppName, tuple[Release, ...]] = {}
+        self._stuck: dict[AppName, str] = {}
+        self._shown: Status | None = None
+
+    def put(self, app: AppName, status: AppStatus) -> None:
+        self._snapshots[app] = status
+        self._shown = None
+
+    def snapshot(self, app: AppName) -> AppStatus:
+        return self._snapshots[app]
+
+    def earlier(self, app: AppName) -> tuple[Release, ...]:
+        """The versions that the app had before, newest last."""
+        return self._earlier.get(app, ())
+
+    def set_earlier(self, app: AppName, releases: tuple[Release, ...]) -> None:
+        self._earlier[app] = releases
+        self._shown = None
+
+    def set_stuck(self, app: AppName, why: str | None) -> None:
+        """An app whose interrupted update could not be settled; ``None``: it is settled now."""
+        if why is None:
+            self._stuck.pop(app, None)
+        else:
+            self._stuck[app] = why
+        self._shown = None
+
+    def stuck(self, app: AppName) -> str | None:
+        return self._stuck.get(app)
+
+    def status(self, busy: Callable[[], bool]) -> Status:
+        now_busy = busy()
+        if self._shown is None or self._shown.busy != now_busy:
+            shown = {app: self._present(app, status) for app, status in self._snapshots.items()}
+            self._shown = Status(busy=now_busy, version_info=shown, config_warnings=self._notices)
+        return self._shown
+
+    def _present(self, app: AppName, status: AppStatus) -> AppStatus:
+        if earlier := self._earlier.get(app):
+            status = replace(status, rollback_version=earlier[-1].version)
+        if not self._apps[app].report_anomalies:
+            status = replace(status, anomalies=())
+        if (why := self._stuck.get(app)) is not None:
+            status = replace(status, is_valid=False, warnings=(*status.warnings, why), last_error=why)
+        return status

@@ -1,0 +1,22 @@
+"""Where an app can go back to: pure decisions."""
+
+from __future__ import annotations
+
+from trio_update.model import JobKind, Release
+
+MAX_EARLIER = 20
+
+
+def earlier_after(kind: JobKind, earlier: tuple[Release, ...], old: Release, new: Release) -> tuple[Release, ...]:
+    """The versions an app had before, newest last, after it went from ``old`` to ``new``.
+
+    Idempotent, because a start that finishes a commit does it again.  An upgrade puts ``old`` on top; a rollback
+    takes away everything from ``new`` on, so that the next one goes further back; a recovery changes no version
+    worth going back to.
+    """
+    if kind is JobKind.ROLLBACK:
+        hashes = [release.hash for release in earlier]
+        return earlier[: hashes.index(new.hash)] if new.hash in hashes else earlier
+    if kind is JobKind.RECOVER or not old.version:
+        return earlier
+    return (*(release for release in earlier if release.hash not in {old.hash, new.hash}), old)[-MAX_EARLIER:]

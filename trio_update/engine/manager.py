@@ -1,0 +1,320 @@
+"""The manager: the facade that the web, the command line and embedding applications use."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import trio
+
+from trio_update.config import AppConfig, Config
+from trio_update.engine.board import Board
+from trio_update.engine.hub import Hub
+from trio_update.engine.jobs import Job, JobRunner, Work
+from trio_update.engine.journal import Journal, holder_id
+from trio_update.engine.refresh import Refresher, follow_schedule
+from trio_update.engine.settle import settle_all
+from trio_update.engine.work import Worker
+from trio_update.errors import OperationFailed, Reason, Refused, StartFailed
+from trio_update.events import Refreshed
+from trio_update.host import files
+from trio_update.host.klippy import NeverPrinting, PrintState
+from trio_update.host.leftovers import end_orphans
+from trio_update.host.processes import Runner, become_subreaper
+from trio_update.host.services import NoServices, Services
+from trio_update.host.store import Store, open_store
+from trio_update.model import AppName, AppStatus, JobKind, JobRecord, JobView, Outcome, Plan, Status
+from trio_update.updaters import make_updater
+from trio_update.updaters.base import Recover, Request, Rollback, Updater, Upgrade
+
+_log = logging.getLogger(__name__)
+
+
+class Manager:
+    """Manages the apps of one configuration.  Made by :func:`open_manager` only."""
+
+    def __init__(
+        self,
+        config: Config,
+        updaters: Mapping[AppName, Updater],
+        board: Board,
+        hub: Hub,
+        jobs: JobRunner,
+        refresher: Refresher,
+        worker: Worker,
+        store: Store,
+        printer: PrintState,
+    ) -> None:
+        self.config = config
+        self.hub = hub
+        self._updaters = updaters
+        self._board = board
+        self._jobs = jobs
+        self._refresher = refresher
+        self._worker = worker
+        self._store = store
+        self._printer = printer
+        self._ready = False
+        self._stopping = False
+
+    def status(self) -> Status:
+        """The status of everything; the same object until something changes.  Never waits."""
+        return self._board.status(lambda: self._jobs.busy)
+
+    async def refresh(self, name: str | None) -> None:
+        """Ask the remotes of all apps, or of one, and return when that is done.
+
+        A remote that cannot be reached is told in the status, not raised.
+
+        Raises: Refused while a job runs, while printing, before the first look has ended, for an unknown app.
+        """
+        if name is not None:
+            self._known(name)
+        if not self._ready:
+            raise Refused(Reason.NOT_READY, "The apps have not been looked at yet, try again in a moment")
+        self._refuse_while_printing()
+        if self._jobs.busy:
+            raise Refused(Reason.BUSY, "An update is running: refresh when it has ended")
+        await self._refresher.refresh([AppName(name)] if name is not None else self._updaters)
+        self.hub.publish(Refreshed(status=self.status()))
+
+    async def upgrade(self, name: str | None, *, who: str) -> None:
+        """Upgrade one app, or (``None``) all of them, and return when the job has ended.
+
+        Cancelling the caller does not end the job.
+
+        Raises: Refused, OperationFailed, Aborted.
+        """
+        if name is None:
+            job = self._jobs.new(JobKind.FULL, None, who)
+            await self._submit(job, self._worker.full)
+        else:
+            await self._submit_one(JobKind.UPGRADE, name, Upgrade(), who)
+
+    async def recover(self, name: str, *, hard: bool, update_deps: bool = False, who: str) -> None:
+        """Bring an app back to a whole state: in place, or (``hard``) by a fresh copy.  Raises as :meth:`upgrade`."""
+        await self._submit_one(JobKind.RECOVER, name, Recover(hard, update_deps), who)
+
+    async def rollback(self, name: str, *, version: str | None = None, who: str) -> None:
+        """Bring an app back to ``version``, or to the one before its last update.  Raises as :meth:`upgrade`."""
+        earlier = self._board.earlier(AppName(name))
+        await self._submit_one(JobKind.ROLLBACK, name, Rollback(version, earlier), who)
+
+    async def abort(self, proc_id: int | None = None) -> None:
+        """End a job; returns when its app is as it was before.
+
+        Raises: Refused when no such job runs, or when it is in a part that must not be cut.
+        """
+        job = self._jobs.active(proc_id)
+        if job is None:
+            raise Refused(Reason.NO_JOB, "No job is running" if proc_id is None else f"Job {proc_id} is not running")
+        if job.uncuttable is not None:
+            raise Refused(Reason.CANNOT_ABORT, f"Job {job.id} cannot be aborted now: {job.uncuttable}")
+        job.report("Aborting")
+        job.scope.cancel()
+        await job.ended.wait()
+        if job.outcome is not Outcome.ABORTED:
+            raise Refused(Reason.CANNOT_ABORT, f"Job {job.id} had ended before it could be aborted: {job.outcome}")
+
+    def stop(self) -> None:
+        """Begin the end: running jobs are aborted, new ones refused.  Leaving :func:`open_manager` waits for them."""
+        self._stopping = True
+        self._jobs.stop()
+
+    async def plan(self, name: str | None = None) -> tuple[Plan, ...]:
+        """What an upgrade would do, going by the last refresh; nothing is changed.  Raises: Refused."""
+        names = [self._known(name)] if name is not None else list(self._updaters)
+        return tuple([await self._updaters[app].plan(self._board.snapshot(app)) for app in names])
+
+    async def history(self, name: str | None = None, limit: int = 50) -> tuple[JobRecord, ...]:
+        """Ended jobs, newest first.  Raises: Refused for an unknown app, OperationFailed."""
+        return await self._store.history(self._known(name) if name is not None else None, limit)
+
+    def job(self, proc_id: int | None = None) -> JobView:
+        """A recent job; for ``None`` the running one, or else the last.  Raises: Refused."""
+        job = self._jobs.find(proc_id)
+        if job is None:
+            reason = Reason.NO_JOB if proc_id is None else Reason.UNKNOWN_JOB
+            raise Refused(reason, "No job has run yet" if proc_id is None else f"Job {proc_id} is not known")
+        return job.view()
+
+    def _known(self, name: str) -> AppName:
+        if name not in self._updaters:
+            disabled = next((app for app in self.config.disabled if app.name == name), None)
+            why = f", its section is disabled: {'; '.join(disabled.reasons)}" if disabled else ""
+            raise Refused(Reason.UNKNOWN_APP, f"There is no app '{name}'{why}")
+        return AppName(name)
+
+    def _refuse_while_stopping(self) -> None:
+        if self._stopping:
+            raise Refused(Reason.NOT_READY, "The server is stopping: try again when it is back")
+
+    def _refuse_while_printing(self) -> None:
+        if self._printer.printing:
+            raise Refused(Reason.PRINTING, "A print is running: nothing is updated until it has ended")
+
+    async def _submit_one(self, kind: JobKind, name: str, request: Request, who: str) -> None:
+        async def work(job: Job) -> None:
+            await self._worker.one(job, AppName(name), request)
+
+        await self._submit(self._jobs.new(kind, AppName(name), who), work)
+
+    async def _submit(self, job: Job, work: Work) -> None:
+        try:
+            if job.name is not None:
+                self._known(job.name)
+            self._refuse_while_stopping()
+            self._refuse_while_printing()
+            self._jobs.admit(job)
+        except Refused as refused:
+            # Clients that show progress wait for a completing message, and for the status, whatever happened.
+            job.report(str(refused))
+            job.complete(f"{job.application} was refused")
+            self.hub.publish(Refreshed(status=self.status()))
+            raise
+        self._jobs.start(job, work, self._worker.ended)
+        await job.ended.wait()
+        if job.error is not None:
+            raise job.error
+
+    async def first_look(self, changed: list[AppName], *, task_status: trio.TaskStatus[None]) -> None:
+        """Look at every app's disk, then ask the remotes of those that are due.  Run by :func:`open_manager`."""
+        task_status.started()
+        await self._refresher.refresh(self._updaters, network=False)
+        self._ready = True
+        self.hub.publish(Refreshed(status=self.status()))
+        await self._refresh(list(dict.fromkeys([*changed, *self._due()])))
+
+    def _due(self) -> list[AppName]:
+        default = self.config.update_manager.refresh_interval
+        return self._refresher.due(
+            {
+                app.name: (app.refresh_interval if app.refresh_interval is not None else default).total_seconds()
+                for app in self.config.apps
+            }
+        )
+
+    async def refresh_due(self) -> None:
+        """Refresh what is due, unless something more important is going on."""
+        if not self._jobs.busy and not self._printer.printing:
+            await self._refresh(self._due())
+
+    async def _refresh(self, apps: list[AppName]) -> None:
+        if apps:
+            await self._refresher.refresh(apps)
+            self.hub.publish(Refreshed(status=self.status()))
+
+
+def config_digest(config: AppConfig) -> str:
+    """Tells whether a stored snapshot was made under this configuration."""
+    import hashlib
+
+    return hashlib.sha256(msgspec.json.encode(config, enc_hook=str)).hexdigest()[:16]
+
+
+@asynccontextmanager
+async def open_manager(
+    config: Config,
+    *,
+    data_path: Path,
+    debug: bool = False,
+    services: Services | None = None,
+    printer: PrintState | None = None,
+) -> AsyncIterator[Manager]:
+    """Manage the apps of ``config`` while the context lasts.
+
+    Settles what a former server left open before it yields; ends running jobs, their apps put back, when it is left.
+    ``data_path`` holds the journal, the database and saved local changes; one manager at a time can use it.  This
+    process becomes a subreaper (prctl(2)), so that nothing a command leaves behind escapes.
+
+    Raises: DataPathHeld, StartFailed.
+    """
+    try:
+        await trio.to_thread.run_sync(_make_folders, data_path)
+        lock = files.InstanceLock(data_path / "database" / "trio_update.lock")
+    except OperationFailed as error:
+        raise StartFailed(f"DATA_PATH cannot be used: {error}") from error
+    with lock:
+        become_subreaper()
+        owner = holder_id(data_path)
+        if ended := await end_orphans(owner):
+            _log.warning("ended %d processes that a former server had left", ended)
+        async with _open(config, data_path, Runner(owner), debug, services, printer) as manager:
+            yield manager
+
+
+@asynccontextmanager
+async def _open(
+    config: Config,
+    data_path: Path,
+    runner: Runner,
+    debug: bool,
+    services: Services | None,
+    printer: PrintState | None,
+) -> AsyncIterator[Manager]:
+    updaters = {app.name: make_updater(app, runner, debug=debug) for app in config.apps}
+    journal = Journal(data_path / "trio_update" / "journal")
+    hub = Hub()
+    async with _store(data_path) as (store, notices):
+        problems = (*(str(problem) for problem in config.problems), *notices)
+        board = Board({app.name: app for app in config.apps}, problems)
+        changed = await _restore(config, store, board, updaters)
+        last_id = await settle_all(journal, updaters, runner, store, board)
+        async with trio.open_nursery() as nursery:
+
+            async def save(app: AppName, status: AppStatus) -> None:
+                digest = config_digest(updaters[app].config)
+                try:
+                    await store.save_snapshot(app, digest, status)
+                except OperationFailed as error:
+                    _log.error("the status of %s was not saved: %s", app, error)
+
+            refresher = Refresher(updaters, board, save, nursery, config.server.max_concurrent_refreshes)
+            jobs = JobRunner(nursery, hub, last_id, lambda: hub.publish(Refreshed(status=manager.status())))
+            worker = Worker(
+                updaters, board, journal, store, refresher, runner, services or NoServices(), data_path / "trio_update"
+            )
+            manager = Manager(config, updaters, board, hub, jobs, refresher, worker, store, printer or NeverPrinting())
+            await nursery.start(manager.first_look, changed)
+            if config.update_manager.enable_auto_refresh:
+                nursery.start_soon(follow_schedule, config.update_manager, manager.refresh_due)
+            yield manager
+            nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _store(data_path: Path) -> AsyncIterator[tuple[Store, tuple[str, ...]]]:
+    try:
+        opened = open_store(data_path / "database" / "trio_update.db")
+        store, notice = await opened.__aenter__()
+    except OperationFailed as error:
+        raise StartFailed(str(error)) from error
+    try:
+        yield store, (notice,) if notice else ()
+    finally:
+        await opened.__aexit__(None, None, None)
+
+
+async def _restore(config: Config, store: Store, board: Board, updaters: Mapping[AppName, Updater]) -> list[AppName]:
+    """Put the stored snapshots on the board.  Returns the apps that have none, or one of another configuration."""
+    stored = await store.snapshots()
+    earlier = await store.earlier()
+    changed = []
+    for app in config.apps:
+        digest, status = stored.get(app.name, ("", None))
+        board.put(app.name, status if status is not None else updaters[app.name].initial())
+        board.set_earlier(app.name, earlier.get(app.name, ()))
+        if digest != config_digest(app):
+            changed.append(app.name)
+    return changed
+
+
+def _make_folders(data_path: Path) -> None:
+    for folder in (data_path / "database", data_path / "trio_update" / "journal"):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OperationFailed(f"cannot make {folder}: {error.strerror}") from error

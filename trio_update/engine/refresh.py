@@ -1,0 +1,106 @@
+"""Looking for updates: all apps side by side, bounded, and never in the way of a job."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import datetime
+
+import trio
+
+from trio_update.config import UpdateManagerConfig
+from trio_update.engine.board import Board
+from trio_update.model import AppName, AppStatus
+from trio_update.updaters.base import Updater
+
+_log = logging.getLogger(__name__)
+
+# How often the schedule is looked at: a host without a clock battery can jump by years when it finds the time.
+_TICK = 300.0
+
+Save = Callable[[AppName, AppStatus], Awaitable[None]]
+
+
+class Refresher:
+    """Runs looks and checks of apps; one at a time an app, later callers join the one under way."""
+
+    def __init__(
+        self,
+        updaters: Mapping[AppName, Updater],
+        board: Board,
+        save: Save,
+        nursery: trio.Nursery,
+        limit: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._updaters = updaters
+        self._board = board
+        self._save = save
+        self._nursery = nursery
+        self._network = trio.CapacityLimiter(limit)
+        self._under_way: dict[AppName, tuple[trio.CancelScope, trio.Event]] = {}
+        self._clock = clock
+
+    @property
+    def running(self) -> bool:
+        return bool(self._under_way)
+
+    async def refresh(self, apps: Iterable[AppName], *, network: bool = True) -> None:
+        """Refresh apps side by side; returns when all have ended.  A caller that goes away does not end them."""
+        ends = [self._begin(app, network=network) for app in apps]
+        for ended in ends:
+            await ended.wait()
+
+    def _begin(self, app: AppName, *, network: bool) -> trio.Event:
+        if app in self._under_way:
+            return self._under_way[app][1]
+        scope, ended = trio.CancelScope(), trio.Event()
+        self._under_way[app] = scope, ended
+        self._nursery.start_soon(self._one, app, scope, ended, network, name=f"refresh {app}")
+        return ended
+
+    async def _one(self, app: AppName, scope: trio.CancelScope, ended: trio.Event, network: bool) -> None:
+        updater = self._updaters[app]
+        try:
+            with scope:
+                async with self._network:
+                    known = self._board.snapshot(app)
+                    status = await (updater.check(known) if network else updater.inspect(known))
+                self._board.put(app, status)
+                await self._save(app, status)
+        except Exception:  # noqa: BLE001 - one app's bug must not end the others' refresh, nor the server
+            _log.exception("the refresh of %s failed unexpectedly", app)
+        finally:
+            del self._under_way[app]
+            ended.set()
+
+    async def give_way(self, app: AppName) -> None:
+        """End a refresh of ``app`` that is under way: a job needs the app for itself."""
+        if app in self._under_way:
+            scope, ended = self._under_way[app]
+            scope.cancel()
+            await ended.wait()
+
+    def due(self, intervals: Mapping[AppName, float]) -> list[AppName]:
+        """Apps whose last successful check is longer ago than their interval, in seconds."""
+        now = self._clock()
+        due = []
+        for app, interval in intervals.items():
+            last = self._board.snapshot(app).refreshed_at
+            # A last check that lies in the future was made under a wrong clock.
+            if last is None or not 0 <= now - last < interval:
+                due.append(app)
+        return due
+
+
+async def follow_schedule(
+    config: UpdateManagerConfig,
+    refresh_due: Callable[[], Awaitable[None]],
+    now: Callable[[], datetime] = datetime.now,
+) -> None:
+    """Refresh what is due, inside the window of hours, for ever."""
+    while True:
+        await trio.sleep(_TICK)
+        if config.refresh_window.contains(now().time()):
+            await refresh_due()

@@ -1,0 +1,201 @@
+"""The one place that commits or reverts.
+
+Whatever happens to :func:`carry_out` (an error, an abort, the server's stop), the app ends as the old version or
+as the new one; whatever happens to the process, :func:`settle` makes it so at the next start.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+from msgspec.structs import replace
+
+from trio_update.engine.journal import Entry, Journal, Phase
+from trio_update.errors import OperationFailed
+from trio_update.host import files
+from trio_update.host.processes import Runner
+from trio_update.model import AppStatus
+from trio_update.updaters.base import Prepared, Report, Request, Updater
+
+_log = logging.getLogger(__name__)
+
+# A reset of a large clone on a slow SD card, with the syncfs after it, was seen to take the better part of a minute.
+REVERT_SECONDS = 300.0
+COMMIT_SECONDS = 300.0
+MAX_ATTEMPTS = 3
+
+
+class NotPutBack(OperationFailed):
+    """An app could not be brought to a whole state: its journal entry stays open, the next start tries again."""
+
+
+class Conduct:
+    """How a transaction tells its job where it is; the job overrides what it wants to know."""
+
+    def report(self, message: str) -> None: ...
+
+    def applying(self) -> None:
+        """From here on the app changes."""
+
+    def must_not_be_cut(self, why: str | None) -> None:
+        """An abort is refused with ``why`` until this is called with ``None``."""
+
+
+@dataclass
+class Ledger:
+    """An entry and the journal that holds it; serves the updater as its workshop."""
+
+    journal: Journal
+    entry: Entry
+    saved_folder: Path
+
+    async def write(self, **changes: object) -> None:
+        self.entry = replace(self.entry, **changes)
+        await self.journal.write(self.entry)
+
+    async def stage(self, beside: Path) -> Path:
+        path = beside.with_name(f".{beside.name}.trio-update.{self.entry.job}")
+        # Recorded before it exists: whoever comes after a kill knows that it may be removed.
+        await self.write(stages=(*self.entry.stages, str(path)))
+        await trio.to_thread.run_sync(files.remove_tree, path)
+        return path
+
+    async def saved(self) -> Path:
+        folder = self.saved_folder
+        await trio.Path(folder).mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+async def carry_out(
+    ledger: Ledger,
+    updater: Updater,
+    request: Request,
+    known: AppStatus,
+    runner: Runner,
+    conduct: Conduct,
+    *,
+    activate: Callable[[Prepared], Awaitable[None]],
+    committed: Callable[[Prepared], Awaitable[None]],
+) -> Prepared:
+    """Update one app: prepare, switch, check, commit; or everything back.
+
+    ``activate`` restarts services and checks the app's health after the switch, ``committed`` records the success.
+    Raises what went wrong, after the app has been put back; :class:`NotPutBack` when that failed too.
+    """
+    await ledger.write()
+    try:
+        for done in await updater.tidy():
+            conduct.report(f"Removed what a killed command had left: {done}")
+        prepared = await updater.prepare(request, known, ledger, conduct.report)
+        if prepared.effects:
+            await ledger.write(phase=Phase.OPEN, effects=prepared.effects, old=prepared.old, new=prepared.new)
+            conduct.applying()
+            await _apply(prepared, runner, conduct)
+            await activate(prepared)
+            await _commit(ledger, prepared, runner, conduct, committed)
+            return prepared
+    except BaseException as error:
+        await _put_back(ledger, updater, runner, conduct, error)
+        raise
+    await _put_back(ledger, updater, runner, conduct, None)
+    return prepared
+
+
+async def _apply(prepared: Prepared, runner: Runner, conduct: Conduct) -> None:
+    for effect in prepared.effects:
+        if effect.reversible:
+            await effect.apply(runner, conduct.report)
+            continue
+        conduct.must_not_be_cut("it changes something that can only be finished, not undone")
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + COMMIT_SECONDS):
+            await effect.apply(runner, conduct.report)
+        conduct.must_not_be_cut(None)
+
+
+async def _commit(
+    ledger: Ledger,
+    prepared: Prepared,
+    runner: Runner,
+    conduct: Conduct,
+    committed: Callable[[Prepared], Awaitable[None]],
+) -> None:
+    conduct.must_not_be_cut("the update is being made final")
+    with trio.CancelScope(shield=True, deadline=trio.current_time() + COMMIT_SECONDS):
+        await ledger.write(phase=Phase.COMMITTED)
+        try:
+            await committed(prepared)
+            await _finish(ledger.journal, ledger.entry, runner, conduct.report)
+        except OperationFailed as error:
+            # The update itself stands.  What is left to remove is left to the next start.
+            _log.error("%s: cleaning up after the update failed: %s", ledger.entry.app, error)
+            conduct.report(f"Cleaning up failed, the next start tries again: {error}")
+
+
+async def _finish(journal: Journal, entry: Entry, runner: Runner, report: Report) -> None:
+    for effect in entry.effects:
+        await effect.discard(runner, report)
+    await journal.close(entry)
+
+
+async def _put_back(
+    ledger: Ledger, updater: Updater, runner: Runner, conduct: Conduct, cause: BaseException | None
+) -> None:
+    """Undo whatever was done; does nothing to an update that is committed."""
+    if ledger.entry.phase is Phase.COMMITTED:
+        return
+    conduct.must_not_be_cut("the app is being put back")
+    with trio.CancelScope(shield=True, deadline=trio.current_time() + REVERT_SECONDS) as scope:
+        if ledger.entry.phase is Phase.OPEN:
+            conduct.report(f"{ledger.entry.app}: putting back what was changed")
+        try:
+            await undo(ledger.journal, ledger.entry, updater, runner, conduct.report)
+        except OperationFailed as error:
+            raise NotPutBack(_not_put_back(ledger.entry, str(error), cause)) from cause
+    if scope.cancelled_caught:
+        raise NotPutBack(_not_put_back(ledger.entry, f"it took longer than {REVERT_SECONDS:g} s", cause)) from cause
+
+
+def _not_put_back(entry: Entry, why: str, cause: BaseException | None) -> str:
+    first = f"{cause}. Then " if isinstance(cause, OperationFailed) else ""
+    return (
+        f"{first}{entry.app} could not be put back: {why}. Mend what is named here, then recover the app or restart "
+        "the server: both try again."
+    )
+
+
+async def undo(journal: Journal, entry: Entry, updater: Updater, runner: Runner, report: Report) -> None:
+    """Bring an app whose update was not committed to a whole state, and forget the entry.  Idempotent.
+
+    Raises: OperationFailed; the entry stays.
+    """
+    if entry.phase is Phase.OPEN:
+        for effect in reversed(entry.effects):
+            await effect.settle(runner, report)
+    for stage in entry.stages:
+        await trio.to_thread.run_sync(files.remove_tree, Path(stage))
+    await updater.tidy()
+    await journal.close(entry)
+
+
+async def settle(journal: Journal, entry: Entry, updater: Updater, runner: Runner, report: Report) -> Entry:
+    """Settle what a former server left open.  Returns the entry as it was settled.
+
+    Counts the attempt before it begins, so that an entry that kills its server cannot do so for ever.  Raises:
+    NotPutBack.
+    """
+    entry = replace(entry, attempts=entry.attempts + 1)
+    try:
+        await journal.write(entry)
+        with trio.fail_after(REVERT_SECONDS):
+            if entry.phase is Phase.COMMITTED:
+                await _finish(journal, entry, runner, report)
+            else:
+                await undo(journal, entry, updater, runner, report)
+    except (OperationFailed, trio.TooSlowError) as error:
+        why = str(error) or f"it took longer than {REVERT_SECONDS:g} s"
+        raise NotPutBack(_not_put_back(entry, why, None)) from error
+    return entry

@@ -1,0 +1,313 @@
+"""git, as argv lists: one class for a clone, one function to make one.
+
+Every command runs with the clone's hooks, file-system monitor, external diff and ``ext::`` transport switched off, and
+without a terminal to ask at: a repository is data from elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trio_update.errors import CommandFailed
+from trio_update.host.git_output import (
+    LOG_FORMAT,
+    TAG_FORMAT,
+    CommitLog,
+    Settings,
+    Tag,
+    WorkTree,
+    read_config,
+    read_status,
+    read_tags,
+    text,
+)
+from trio_update.host.processes import Completed, Runner
+
+Report = Callable[[str], None]
+
+SILENCE = 60.0
+LOCAL_TIMEOUT = 600.0
+
+_HARDENING = (
+    ("core.fsmonitor", "false"),
+    ("core.hooksPath", "/dev/null"),
+    ("core.quotePath", "false"),
+    ("protocol.ext.allow", "never"),
+    ("log.showSignature", "false"),
+    # git's automatic maintenance detaches itself with setsid: nobody could end or reap it.
+    ("gc.auto", "0"),
+    ("maintenance.auto", "false"),
+    ("advice.detachedHead", "false"),
+)
+_TRANSFER = (
+    # A ref that reaches the disk before its objects is how a power cut breaks a clone.
+    ("core.fsync", "all"),
+    ("core.fsyncMethod", "batch"),
+    ("http.lowSpeedLimit", "1"),
+    ("http.lowSpeedTime", str(int(SILENCE))),
+)
+# Of the caller's GIT_* environment only what says how to reach a server is kept; GIT_DIR and its like would lead
+# every command to another repository.
+_KEPT_ENVIRONMENT = ("GIT_SSL_", "GIT_SSH", "GIT_PROXY_", "GIT_HTTP_", "GIT_CONFIG_", "GIT_EXEC_PATH", "GIT_TRACE")
+
+
+def git_environment(path: Path, environ: Mapping[str, str] | None = None) -> dict[str, str | None]:
+    """What git commands in ``path`` need in their environment: English messages, no questions, no other repository.
+
+    Laid over the process's own environment; ``None`` takes a variable out.
+    """
+    environ = os.environ if environ is None else environ
+    foreign = [key for key in environ if key.startswith("GIT_") and not key.startswith(_KEPT_ENVIRONMENT)]
+    return dict.fromkeys((*foreign, "SSH_ASKPASS", "DISPLAY"), None) | {
+        "LC_ALL": "C",
+        "GIT_TERMINAL_PROMPT": "0",
+        # Set but empty: no helper at all, core.askPass of the configuration included.
+        "GIT_ASKPASS": "",
+        "SSH_ASKPASS_REQUIRE": "never",
+        "GIT_OPTIONAL_LOCKS": "0",
+        # Without it a folder that is no repository would be judged by the one around it.
+        "GIT_CEILING_DIRECTORIES": str(path.parent),
+    }
+
+
+def _argv(options: Sequence[tuple[str, str]], arguments: Sequence[str]) -> list[str]:
+    argv = ["git"]
+    for key, value in (*_HARDENING, *options):
+        argv += ["-c", f"{key}={value}"]
+    return [*argv, *arguments]
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A clone at ``path``.  Methods raise :class:`CommandFailed`, :class:`CommandSilent`, :class:`CommandNotFound`."""
+
+    path: Path
+    runner: Runner
+
+    async def git(
+        self,
+        *arguments: str,
+        options: Sequence[tuple[str, str]] = (),
+        environ: Mapping[str, str] | None = None,
+        check: bool | Container[int] = True,
+        on_line: Report | None = None,
+        silence: float | None = None,
+        timeout: float | None = LOCAL_TIMEOUT,  # noqa: ASYNC109 - not a cancellation: it has an error of its own
+        stdin: bytes = b"",
+        stdout_sink: Callable[[bytes], None] | None = None,
+    ) -> Completed:
+        return await self.runner.run(
+            _argv(options, arguments),
+            cwd=self.path,
+            env=git_environment(self.path) | dict(environ or {}),
+            check=check,
+            on_line=on_line,
+            silence=silence,
+            timeout=timeout,
+            stdin=stdin,
+            stdout_sink=stdout_sink,
+        )
+
+    async def settings(self) -> Settings:
+        return read_config((await self.git("config", "--local", "--list", "-z")).stdout)
+
+    async def status(self) -> WorkTree:
+        done = await self.git(
+            "status",
+            "--porcelain=v2",
+            "--branch",
+            "-z",
+            "--untracked-files=all",
+            "--no-renames",
+            "--ignore-submodules=untracked",
+        )
+        return read_status(done.stdout)
+
+    async def tags(self, *, merged: str, contains: str) -> tuple[Tag, ...]:
+        """Tags reachable from ``merged`` that contain ``contains``, newest creation date first, at most 100."""
+        done = await self.git(
+            "for-each-ref",
+            f"--merged={merged}",
+            f"--contains={contains}",
+            "--sort=-creatordate",
+            "--count=100",
+            f"--format={TAG_FORMAT}",
+            "refs/tags",
+        )
+        return read_tags(done.stdout)
+
+    async def describe(self, *commits: str) -> list[str]:
+        """``git describe`` of each commit; a bare abbreviated hash where no tag is reachable."""
+        done = await self.git("describe", "--always", "--tags", "--long", "--abbrev=8", "--end-of-options", *commits)
+        return text(done.stdout).splitlines()
+
+    async def count(self, commit: str) -> int:
+        done = await self.git("rev-list", "--count", "--end-of-options", commit)
+        return int(done.stdout)
+
+    async def log(self, old: str, new: str) -> CommitLog:
+        """Commits of ``new`` that ``old`` doesn't have."""
+        log = CommitLog()
+        await self.git(
+            "log",
+            f"--format={LOG_FORMAT}",
+            "--decorate=full",
+            "--decorate-refs=refs/tags/*",
+            "--no-color",
+            "--end-of-options",
+            f"{old}..{new}",
+            stdout_sink=log.feed,
+        )
+        return log
+
+    async def resolve(self, name: str) -> str | None:
+        """The commit that ``name`` leads to, or ``None``."""
+        done = await self.git(
+            "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}", check=(0, 1, 128)
+        )
+        return text(done.stdout).strip() or None if done.returncode == 0 else None
+
+    async def is_ancestor(self, old: str, new: str) -> bool:
+        done = await self.git("merge-base", "--is-ancestor", "--end-of-options", old, new, check=(0, 1, 128))
+        return done.returncode == 0
+
+    async def fetch(
+        self,
+        remote: str,
+        *,
+        refspecs: Sequence[str] = (),
+        submodules: bool = False,
+        report: Report | None = None,
+        silence: float = SILENCE,
+    ) -> None:
+        """Bring the remote's branches and tags.  ``--force``: a tag that was moved upstream must not fail every
+        fetch from then on.  Ended when git is silent for ``silence`` seconds."""
+        await self.git(
+            "fetch",
+            "--progress",
+            "--force",
+            "--prune",
+            f"--recurse-submodules={'yes' if submodules else 'no'}",
+            "--end-of-options",
+            remote,
+            *refspecs,
+            options=_TRANSFER,
+            on_line=report,
+            silence=silence,
+            timeout=None,
+        )
+
+    async def changes(self, old: str, new: str) -> dict[bytes, str]:
+        """What differs between two commits: path → ``A`` added, ``M`` modified, ``D`` deleted, ``T`` retyped."""
+        done = await self.git("diff-tree", "-r", "-z", "--name-status", "--no-renames", "--end-of-options", old, new)
+        items = done.stdout.split(b"\0")
+        return {path: text(kind) for kind, path in zip(items[::2], items[1::2], strict=False)}
+
+    async def tracked(self) -> frozenset[bytes]:
+        """Every path of the index."""
+        done = await self.git("ls-files", "-z")
+        return frozenset(path for path in done.stdout.split(b"\0") if path)
+
+    async def hidden(self) -> tuple[bytes, ...]:
+        """Paths whose changes ``git status`` would not show (``assume-unchanged``, ``skip-worktree``)."""
+        done = await self.git("ls-files", "-v", "-z")
+        return tuple(item[2:] for item in done.stdout.split(b"\0") if item and (item[:1].islower() or item[:1] == b"S"))
+
+    async def bring_blobs(self, old: str, new: str, report: Report | None) -> None:
+        """Fetch, in one go, the contents that a ``blob:none`` clone lacks for going from ``old`` to ``new``.
+
+        A content diff makes git ask for all missing blobs in one batch; without this a checkout would go to the network
+        in the middle of the switch.
+        """
+        await self.git(
+            "diff",
+            "--no-ext-diff",
+            "--no-textconv",
+            "--shortstat",
+            "--end-of-options",
+            old,
+            new,
+            options=_TRANSFER,
+            on_line=report,
+            silence=SILENCE,
+            timeout=None,
+        )
+
+    async def reset(self, commit: str) -> None:
+        """Index, files and the current branch to ``commit``, a full hash (git-reset knows no ``--end-of-options``)."""
+        await self.git("reset", "--hard", "--quiet", commit)
+
+    async def local_changes(self) -> bytes:
+        """What differs from HEAD, staged or not, as a patch that ``git apply`` takes."""
+        done = await self.git("diff", "--no-ext-diff", "--no-textconv", "--binary", "--full-index", "HEAD")
+        return done.stdout
+
+    async def local_commits(self, old: str, new: str) -> bytes:
+        """Commits of ``new`` that ``old`` doesn't have, as mailbox patches that ``git am`` takes."""
+        done = await self.git(
+            "format-patch", "--stdout", "--binary", "--no-signature", "--end-of-options", f"{old}..{new}"
+        )
+        return done.stdout
+
+
+async def clone(
+    runner: Runner,
+    url: str,
+    target: Path,
+    *,
+    branch: str,
+    remote: str = "origin",
+    arguments: Sequence[str] = (),
+    report: Report | None,
+) -> Repository:
+    """Clone ``url`` into ``target``, which must not exist; nothing is checked out yet."""
+    try:
+        await runner.run(
+            _argv(
+                _TRANSFER,
+                (
+                    "clone",
+                    "--progress",
+                    "--no-checkout",
+                    "--no-recurse-submodules",
+                    f"--origin={remote}",
+                    f"--branch={branch}",
+                    *arguments,
+                    "--end-of-options",
+                    url,
+                    str(target),
+                ),
+            ),
+            cwd=target.parent,
+            env=git_environment(target),
+            on_line=report,
+            silence=SILENCE,
+        )
+    except CommandFailed as failed:
+        raise explain(failed, url) from None
+    return Repository(target, runner)
+
+
+_ADVICE = (
+    ("terminal prompts disabled", "the remote asks for a password: store credentials for it, or use an ssh key"),
+    ("Authentication failed", "the remote refused the stored credentials"),
+    ("Permission denied (publickey", "the remote refused this machine's ssh key"),
+    ("Host key verification failed", "connect once by hand with ssh, so that the remote's host key is known"),
+    ("dubious ownership", "the clone belongs to another user: give it to the user that runs the updates (chown -R)"),
+    ("transport 'ext' not allowed", "a remote that runs a command is not allowed: set an https or ssh URL"),
+    ("No space left on device", "the disk is full: free some space and try again"),
+    ("Could not resolve host", "the network or the name service is down"),
+    (".lock': File exists", "another git command works on this clone"),
+)
+
+
+def explain(failed: CommandFailed, url: str = "") -> CommandFailed:
+    """The same failure with what to do about it, where that is known."""
+    for sign, advice in _ADVICE:
+        if sign in failed.output:
+            where = f" ({url})" if url else ""
+            return CommandFailed(failed.argv, failed.returncode, f"{failed.output}\n{advice}{where}")
+    return failed

@@ -1,0 +1,96 @@
+"""The whole server: a manager, and the web in front of it."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import signal
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from trio_update.config import Config
+from trio_update.engine.manager import open_manager
+from trio_update.errors import DataPathHeld, StartFailed
+
+_log = logging.getLogger(__name__)
+
+
+async def serve(
+    config: Config,
+    *,
+    data_path: Path,
+    debug: bool = False,
+    shutdown: trio.Event | None = None,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Manage and serve until ``shutdown`` is set, then stop gracefully; started with the URL once it answers.
+
+    Raises: StartFailed, DataPathHeld.
+    """
+    from trio_update.web.app import create_app
+    from trio_update.web.server import serve as serve_web
+
+    refuse_open_address(config.server.host)
+    end = shutdown if shutdown is not None else trio.Event()
+    async with open_manager(config, data_path=data_path, debug=debug) as manager:
+        app = create_app(manager)
+
+        async def close_sessions() -> None:
+            manager.stop()
+            await app.close_sessions()
+
+        await serve_web(
+            app,
+            host=config.server.host,
+            port=config.server.port,
+            shutdown=end.wait,
+            close_sessions=close_sessions,
+            task_status=task_status,
+        )
+
+
+def refuse_open_address(host: str) -> None:
+    """Until requests are authenticated, only this machine may send any.  Raises: StartFailed."""
+    try:
+        loopback = ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        loopback = host.lower() == "localhost"
+    if not loopback:
+        raise StartFailed(
+            f"host {host} is not a loopback address: whoever reaches this server can install software, and access "
+            "control is not built yet. Use 127.0.0.1, and an ssh tunnel or a reverse proxy with a login from elsewhere."
+        )
+
+
+def run(config: Config, *, data_path: Path, debug: bool = False) -> int:
+    """Serve until SIGTERM or SIGINT.  Returns the exit code: 0 after a graceful stop.
+
+    Raises: StartFailed, DataPathHeld.
+    """
+    try:
+        trio.run(partial(_run, config, data_path, debug), strict_exception_groups=True)
+    except* (StartFailed, DataPathHeld) as group:
+        raise _first(group) from None
+    return 0
+
+
+async def _run(config: Config, data_path: Path, debug: bool) -> None:
+    shutdown = trio.Event()
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            url = await nursery.start(partial(serve, config, data_path=data_path, debug=debug, shutdown=shutdown))
+            _log.info("listening on %s", url)
+            async for number in signals:
+                _log.info("stopping: %s", signal.Signals(number).name)
+                shutdown.set()
+                break
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first leaf of a group: what a start failed with is one thing, however many nurseries it came through."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,129 @@
+"""What every kind of app has in common: what can be asked of it, and what it gives the transaction.
+
+An updater looks, decides and prepares.  It never commits: the effects it hands over are applied, undone and discarded
+by :mod:`trio_update.engine.transaction` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from trio_update.config import AppConfig, HealthCheck
+from trio_update.host.processes import Runner
+from trio_update.model import AppStatus, Plan, Release
+
+Report = Callable[[str], None]
+
+
+class Effect(Protocol):
+    """One visible change, as data that can be written to the journal and read back by another process.
+
+    All methods are idempotent, may be killed at any instant, and may be called again by the next start: on a change
+    that was never begun, half done, or done.  They raise :class:`~trio_update.errors.OperationFailed`.
+    """
+
+    @property
+    def reversible(self) -> bool:
+        """False: :meth:`settle` finishes the change instead of undoing it, and it must not be cut."""
+
+    async def apply(self, runner: Runner, report: Report) -> None:
+        """Make the change and make it durable."""
+
+    async def settle(self, runner: Runner, report: Report) -> None:
+        """Bring an interrupted change to a whole state: as before, or, when not reversible, as after."""
+
+    async def discard(self, runner: Runner, report: Report) -> None:
+        """The change is final: remove what was kept only to undo it."""
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """To the version that the app's channel offers."""
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """To ``version``, or, when ``None``, to the one before the last update.
+
+    ``earlier``: what the app had before, newest last.
+    """
+
+    version: str | None
+    earlier: tuple[Release, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recover:
+    """To a whole state: in place, or (``hard``) by a fresh copy."""
+
+    hard: bool
+    update_deps: bool = False
+
+
+Request = Upgrade | Rollback | Recover
+
+
+@dataclass(frozen=True)
+class Target:
+    """One end of an update."""
+
+    version: str
+    hash: str = ""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An update that only waits to be switched on; nothing visible has changed yet.
+
+    ``unchanged`` is the sentence that says why there is nothing to do; there are no effects then.
+    """
+
+    old: Target
+    new: Target
+    effects: tuple[Effect, ...] = ()
+    unchanged: str = ""
+    notes: tuple[str, ...] = field(default=())
+
+
+class Workshop(Protocol):
+    """Where an updater prepares: paths it is given here are removed if the job does not reach its switch."""
+
+    async def stage(self, beside: Path) -> Path:
+        """A path beside ``beside`` on the same file system, not existing yet, known to the journal before it exists."""
+
+    async def saved(self) -> Path:
+        """A folder under DATA_PATH for the user's local changes; never removed."""
+
+
+class Updater(Protocol):
+    """Manages one app.  Only :meth:`prepare` raises; the others put what went wrong into the status."""
+
+    @property
+    def config(self) -> AppConfig: ...
+
+    @property
+    def health(self) -> HealthCheck: ...
+
+    def initial(self) -> AppStatus:
+        """What is known before anything was looked at."""
+
+    async def tidy(self) -> tuple[str, ...]:
+        """Remove what killed commands left (locks), if nobody holds it.  Returns what was done, for the log."""
+
+    async def inspect(self, known: AppStatus) -> AppStatus:
+        """Look at the disk only."""
+
+    async def check(self, known: AppStatus) -> AppStatus:
+        """Ask the remote, then look at the disk."""
+
+    async def plan(self, known: AppStatus) -> Plan:
+        """What an upgrade from ``known`` would do."""
+
+    async def prepare(self, request: Request, known: AppStatus, workshop: Workshop, report: Report) -> Prepared:
+        """Fetch, resolve and stage.  Abortable.
+
+        Raises: Refused, OperationFailed.
+        """

@@ -1,0 +1,7 @@
+"""Every effect that a journal may hold: the type it is decoded with."""
+
+from __future__ import annotations
+
+from trio_update.updaters.git_effects import GitEffect
+
+AnyEffect = GitEffect
