@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import signal
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
@@ -80,12 +81,18 @@ async def _run(config: Config, data_path: Path, debug: bool) -> None:
     shutdown = trio.Event()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
-            url = await nursery.start(partial(serve, config, data_path=data_path, debug=debug, shutdown=shutdown))
-            _log.info("listening on %s", url)
-            async for number in signals:
-                _log.info("stopping: %s", signal.Signals(number).name)
-                shutdown.set()
-                break
+            nursery.start_soon(_obey, signals, shutdown)
+            async with trio.open_nursery() as serving:
+                url = await serving.start(partial(serve, config, data_path=data_path, debug=debug, shutdown=shutdown))
+                _log.info("listening on %s", url)
+            nursery.cancel_scope.cancel()
+
+
+async def _obey(signals: AsyncIterator[int], shutdown: trio.Event) -> None:
+    """Stop at the first signal.  Later ones are read too: one that nobody took would end the process at once."""
+    async for number in signals:
+        _log.info("stopping: %s", signal.Signals(number).name)
+        shutdown.set()
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

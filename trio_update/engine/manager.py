@@ -57,8 +57,12 @@ class Manager:
         self._worker = worker
         self._store = store
         self._printer = printer
-        self._ready = False
+        self._looked = trio.Event()
         self._stopping = False
+
+    async def wait_ready(self) -> None:
+        """Return when every app has been looked at once since the start; remotes may not have been asked yet."""
+        await self._looked.wait()
 
     def status(self) -> Status:
         """The status of everything; the same object until something changes.  Never waits."""
@@ -73,7 +77,7 @@ class Manager:
         """
         if name is not None:
             self._known(name)
-        if not self._ready:
+        if not self._looked.is_set():
             raise Refused(Reason.NOT_READY, "The apps have not been looked at yet, try again in a moment")
         self._refuse_while_printing()
         if self._jobs.busy:
@@ -184,7 +188,7 @@ class Manager:
         """Look at every app's disk, then ask the remotes of those that are due.  Run by :func:`open_manager`."""
         task_status.started()
         await self._refresher.refresh(self._updaters, network=False)
-        self._ready = True
+        self._looked.set()
         self.hub.publish(Refreshed(status=self.status()))
         await self._refresh(list(dict.fromkeys([*changed, *self._due()])))
 

@@ -1,4 +1,4 @@
-"""Bringing the user's files from an old folder into the one that takes its place."""
+"""Bring the user's own files from an old tree into a new one."""
 
 from __future__ import annotations
 
@@ -7,134 +7,227 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trio_update.host.files import translated
+from trio_update.host.files import mount_points, translated
 
-_LINK_IMPOSSIBLE = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP}
+# Where a hard link cannot be had: other filesystem, no such thing there, not our file, too many already.
+_NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS})
+_TEMPORARY = b".trio-update.tmp"
+_GITFILE_LIMIT = 8192
 
 
-@dataclass
+@dataclass(frozen=True)
 class CarryReport:
-    """What became of the user's files; paths relative to the folder."""
+    """What :func:`carry_over` did; paths are relative, as bytes, because a name need not be UTF-8.
 
-    carried: int = 0
-    put_aside: list[bytes] = field(default_factory=list)
-    left_out: list[bytes] = field(default_factory=list)
+    ``carried`` counts the files that are in the target now; ``put_aside`` are those that had to go under the aside
+    folder because their place is taken; ``left_out`` is what cannot be carried.
+    """
+
+    carried: int
+    put_aside: tuple[bytes, ...]
+    left_out: tuple[bytes, ...]
 
 
 def carry_over(
-    source: Path, target: Path, tracked: frozenset[bytes], *, aside: Path, skip: tuple[bytes, ...] = (b".git",)
+    source: Path, target: Path, tracked: Container[bytes], *, aside: Path, skip: tuple[bytes, ...] = (b".git",)
 ) -> CarryReport:
-    """Bring everything in ``source`` that is no ``tracked`` path into ``target``; ``source`` stays as it is.
+    """Bring everything in ``source`` that is not a ``tracked`` path into ``target``; ``source`` is not changed.
 
-    Regular files are hard-linked where possible (nothing is copied, and what a program still appends to the old file is
-    in the new one as well), links are made again and never followed, empty folders come along.  Where ``target`` has
-    something else in that place, the user's file is copied below ``aside`` instead.  ``skip``: names at the top that
-    are left out.  Doing it again is harmless.  Raises: FileTrouble.
+    ``tracked`` are the paths that belong to the software, not to the user.  ``target`` is checked out already.
+
+    Regular files are hard-linked (nothing is copied, and what a program still appends to the old file is in the new
+    one as well), or copied where that is not possible; symbolic links, FIFOs and folders, empty ones too, are made
+    anew with mode and times, and owner when we are root.  Nothing is written through a symbolic link.  Nested
+    repositories come whole; of the top level, ``skip`` stays behind.  What has its place taken by something else in
+    ``target`` goes to the same path under ``aside``.
+
+    Left out are sockets, devices, what is mounted inside, submodules, and the ``.git`` file of a former one.
+
+    Doing it again is harmless and brings what came later.  The data is not synced.
+
+    Raises:
+        FileTrouble: something cannot be read or written; do it again when that is mended.
     """
-    carrier = _Carrier(os.fsencode(source), os.fsencode(target), tracked, os.fsencode(aside), CarryReport())
-    with translated(f"carry files over from {source} to", target):
-        carrier.folder(b"", skip)
-    return carrier.report
+    carrier = _Carrier(os.fsencode(source), os.fsencode(target), os.fsencode(aside), tracked, skip)
+    try:
+        carrier.walk()
+    finally:
+        carrier.clean()
+    return CarryReport(carrier.carried, tuple(carrier.put_aside), tuple(carrier.left_out))
 
 
 @dataclass
 class _Carrier:
     source: bytes
     target: bytes
-    tracked: frozenset[bytes]
     aside: bytes
-    report: CarryReport
+    tracked: Container[bytes]
+    skip: tuple[bytes, ...]
+    carried: int = 0
+    put_aside: list[bytes] = field(default_factory=list)
+    left_out: list[bytes] = field(default_factory=list)
+    # Directories whose mode and times are set when they are full: where they are, and relative to the source.
+    _made: dict[bytes, bytes] = field(default_factory=dict)
 
-    def folder(self, relative: bytes, skip: tuple[bytes, ...] = ()) -> None:
-        for entry in _entries(os.path.join(self.source, relative)):
-            name = os.path.join(relative, entry.name)
-            if entry.name in skip:
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                self._folder_entry(name, entry)
-            elif name not in self.tracked:
-                self._file_entry(name, entry)
+    def walk(self) -> None:
+        mounts = mount_points()
+        real_source = os.path.realpath(self.source)
+        pending = [(b"", self.target)]
+        while pending:
+            directory, base = pending.pop()
+            names = self._names(directory)
+            if not names:
+                self._make_directory(directory, base)
+            for name in names:
+                path = _join(directory, name)
+                with translated("carry over", _join(self.source, path)):
+                    status = os.lstat(_join(self.source, path))
+                    if _join(real_source, path) in mounts or self._is_submodule(path, status):
+                        self.left_out.append(path)
+                    elif stat.S_ISDIR(status.st_mode):
+                        pending.append((path, self._base(path, base)))
+                    elif path not in self.tracked:
+                        self._carry(path, status, base)
+        self._finish_directories()
 
-    def _folder_entry(self, name: bytes, entry: os.DirEntry[bytes]) -> None:
-        place = os.path.join(self.target, name)
-        if not os.path.lexists(place):
-            os.mkdir(place)
-            made = True
-        elif name in self.tracked and os.path.isdir(place):
-            return  # a submodule
-        elif os.path.isdir(place) and not os.path.islink(place):
-            made = False
-        else:
-            self._put_aside(name)
+    def _names(self, directory: bytes) -> list[bytes]:
+        with translated("read", _join(self.source, directory)):
+            names = sorted(os.listdir(_join(self.source, directory)))
+        return names if directory else [name for name in names if name not in self.skip]
+
+    def _is_submodule(self, path: bytes, status: os.stat_result) -> bool:
+        there = _status(_join(self.target, path)) if path in self.tracked and stat.S_ISDIR(status.st_mode) else None
+        return there is not None and stat.S_ISDIR(there.st_mode)
+
+    def _base(self, path: bytes, base: bytes) -> bytes:
+        """Where the content of a directory goes: aside, if the target has or tracks something else in its place."""
+        if base == self.aside:
+            return base
+        there = _status(_join(base, path))
+        taken = path in self.tracked if there is None else not stat.S_ISDIR(there.st_mode)
+        return self.aside if taken else base
+
+    def _carry(self, path: bytes, status: os.stat_result, base: bytes) -> None:
+        if not self._can_carry(path, status):
+            self.left_out.append(path)
             return
-        self.folder(name)
-        if made:
-            shutil.copystat(entry.path, place)
-            _copy_owner(entry.path, place)
-
-    def _file_entry(self, name: bytes, entry: os.DirEntry[bytes]) -> None:
-        place = os.path.join(self.target, name)
-        found = entry.stat(follow_symlinks=False)
-        if stat.S_ISSOCK(found.st_mode) or stat.S_ISBLK(found.st_mode) or stat.S_ISCHR(found.st_mode):
-            self.report.left_out.append(name)
-        elif not os.path.lexists(place):
-            _bring(entry.path, place, found)
-            self.report.carried += 1
-        elif not _is_same(entry.path, place, found):
-            self._put_aside(name)
-
-    def _put_aside(self, name: bytes) -> None:
-        source, place = os.path.join(self.source, name), os.path.join(self.aside, name)
-        os.makedirs(os.path.dirname(place), exist_ok=True)
-        if os.path.isdir(source) and not os.path.islink(source):
-            shutil.copytree(os.fsdecode(source), os.fsdecode(place), symlinks=True, dirs_exist_ok=True)
+        there = _status(_join(base, path))
+        same = there is not None and _same(_join(self.source, path), status, _join(base, path), there)
+        if there is not None and not same:
+            base = self.aside
+        if base == self.aside:
+            self.put_aside.append(path)
         else:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(place)
-            shutil.copy2(source, place, follow_symlinks=False)
-        self.report.put_aside.append(name)
+            self.carried += 1
+        if not same:
+            self._make_directory(os.path.dirname(path), base)
+            self._place(path, status, base)
+
+    def _can_carry(self, path: bytes, status: os.stat_result) -> bool:
+        if stat.S_ISREG(status.st_mode):
+            return os.path.basename(path) != b".git" or not self._leads_back(path)
+        return stat.S_ISLNK(status.st_mode) or stat.S_ISFIFO(status.st_mode)
+
+    def _leads_back(self, path: bytes) -> bool:
+        """Whether a ``.git`` file points into what stays behind: in the target it would break every git command."""
+        gitfile = _join(self.source, path)
+        with open(gitfile, "rb") as file:
+            content = file.read(_GITFILE_LIMIT)
+        named = content.removeprefix(b"gitdir:").strip()
+        leads_to = os.path.realpath(_join(os.path.dirname(gitfile), named))
+        left_behind = (os.path.realpath(_join(self.source, name)) for name in self.skip)
+        return any(leads_to.startswith(directory + b"/") for directory in left_behind)
+
+    def _make_directory(self, directory: bytes, base: bytes) -> None:
+        """Make ``directory`` with its parents, open to us until it is full; what the target has stays as it is."""
+        if base == self.aside:
+            Path(os.fsdecode(base)).mkdir(parents=True, exist_ok=True)
+        parts = directory.split(b"/") if directory else []
+        for depth in range(1, len(parts) + 1):
+            path = b"/".join(parts[:depth])
+            made = _join(base, path)
+            if made in self._made:
+                continue
+            with translated("make", made):
+                try:
+                    os.mkdir(made, stat.S_IRWXU)
+                except FileExistsError:
+                    continue
+            self._made[made] = path
+
+    def _finish_directories(self) -> None:
+        # The innermost first: making an entry changes the time of the directory around it.
+        for made, path in reversed(self._made.items()):
+            with translated("carry over", made):
+                origin = _join(self.source, path)
+                _make_alike(origin, os.lstat(origin), made)
+
+    def _place(self, path: bytes, status: os.stat_result, base: bytes) -> None:
+        """Put the entry in its place in one step, so that a kill leaves no half of it there."""
+        origin = _join(self.source, path)
+        temporary = _join(base, _TEMPORARY)
+        _unlink(temporary)
+        if stat.S_ISLNK(status.st_mode):
+            os.symlink(os.readlink(origin), temporary)
+            _make_alike(origin, status, temporary)
+        elif stat.S_ISFIFO(status.st_mode):
+            os.mkfifo(temporary)
+            _make_alike(origin, status, temporary)
+        else:
+            _link_or_copy(origin, status, temporary)
+        os.rename(temporary, _join(base, path))
+
+    def clean(self) -> None:
+        for base in (self.target, self.aside):
+            with contextlib.suppress(OSError):
+                _unlink(_join(base, _TEMPORARY))
 
 
-def _entries(folder: bytes) -> Iterator[os.DirEntry[bytes]]:
-    with os.scandir(folder) as entries:
-        yield from sorted(entries, key=lambda entry: entry.name)
+def _join(directory: bytes, path: bytes) -> bytes:
+    return os.path.join(directory, path) if path else directory
 
 
-def _bring(source: bytes, place: bytes, found: os.stat_result) -> None:
-    if stat.S_ISLNK(found.st_mode):
-        os.symlink(os.readlink(source), place)
-        return
-    if stat.S_ISFIFO(found.st_mode):
-        os.mkfifo(place, stat.S_IMODE(found.st_mode))
-        return
+def _status(path: bytes) -> os.stat_result | None:
     try:
-        os.link(source, place, follow_symlinks=False)
-    except OSError as error:
-        if error.errno not in _LINK_IMPOSSIBLE:
-            raise
-        shutil.copy2(source, place, follow_symlinks=False)
-        _copy_owner(source, place)
+        return os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
-def _copy_owner(source: bytes, place: bytes) -> None:
-    if os.geteuid() == 0:
-        found = os.lstat(source)
-        os.chown(place, found.st_uid, found.st_gid, follow_symlinks=False)
+def _unlink(path: bytes) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
-def _is_same(source: bytes, place: bytes, found: os.stat_result) -> bool:
-    """Whether ``place`` is what a former pass brought there."""
-    there = os.lstat(place)
-    if (there.st_dev, there.st_ino) == (found.st_dev, found.st_ino):
+def _same(a: bytes, status_a: os.stat_result, b: bytes, status_b: os.stat_result) -> bool:
+    """Whether ``b`` is what carrying ``a`` over makes: the same inode, or a copy with its size and time."""
+    if os.path.samestat(status_a, status_b):
         return True
-    if stat.S_IFMT(there.st_mode) != stat.S_IFMT(found.st_mode):
+    if stat.S_IFMT(status_a.st_mode) != stat.S_IFMT(status_b.st_mode):
         return False
-    if stat.S_ISLNK(found.st_mode):
-        return os.readlink(source) == os.readlink(place)
-    if not stat.S_ISREG(found.st_mode):
-        return True
-    return (there.st_size, there.st_mtime_ns) == (found.st_size, found.st_mtime_ns)
+    if stat.S_ISLNK(status_a.st_mode):
+        return os.readlink(a) == os.readlink(b)
+    if stat.S_ISREG(status_a.st_mode):
+        return (status_a.st_size, status_a.st_mtime_ns) == (status_b.st_size, status_b.st_mtime_ns)
+    return True
+
+
+def _link_or_copy(origin: bytes, status: os.stat_result, destination: bytes) -> None:
+    try:
+        os.link(origin, destination, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        shutil.copyfile(origin, destination, follow_symlinks=False)
+        _make_alike(origin, status, destination)
+
+
+def _make_alike(origin: bytes, status: os.stat_result, made: bytes) -> None:
+    # The owner first: a change of owner clears the set-user-ID bit.
+    if os.geteuid() == 0:
+        os.chown(made, status.st_uid, status.st_gid, follow_symlinks=False)
+    shutil.copystat(origin, made, follow_symlinks=False)

@@ -10,34 +10,44 @@ import ctypes
 import errno
 import fcntl
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from trio_update.errors import DataPathHeld, FileTrouble
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 _RENAME_EXCHANGE = 2
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 _ADVICE = {
-    errno.EBUSY: "it is a mount point: move it into a folder of the mounted file system",
+    errno.EBUSY: "it is a mount point: move it into a folder of the mounted file system, or unmount it",
     errno.EXDEV: "the two lie on different file systems, or on a lower layer of an overlay",
     errno.EINVAL: "this file system cannot exchange two names at once",
     errno.ENOSYS: "this system cannot exchange two names at once",
-    errno.ENOSPC: "the disk is full: free some space and try again",
+    errno.ENOSPC: "free some space on that disk and try again",
+    errno.EDQUOT: "the user's quota is used up: free some space and try again",
+    errno.EROFS: "mounted read-only, often because of a disk error: see the system's log",
+    errno.EIO: "the disk reports an error: see the system's log",
+    errno.EACCES: "check owner and permissions",
+    errno.EPERM: "check owner, permissions and attributes",
+    errno.ENOTEMPTY: "something still writes into it: stop that first",
 }
 
 
 def trouble(action: str, path: str | bytes | Path, error: OSError) -> FileTrouble:
-    """Translate an ``OSError``, with advice where there is some."""
+    """Translate an ``OSError``, with advice where there is some.
+
+    Bytes that are not UTF-8 are shown as ``\\xNN``: surrogates in a message would break whatever encodes it.
+    """
     why = error.strerror or str(error)
     if error.errno in _ADVICE:
         why = f"{why} ({_ADVICE[error.errno]})"
-    shown = os.fsdecode(path) if not isinstance(path, Path) else path
+    shown = os.fsencode(path).decode(errors="backslashreplace")
     return FileTrouble(action, shown, error.errno, why)
 
 
@@ -55,7 +65,11 @@ def _libc() -> ctypes.CDLL:
 
 
 def _renameat2(source: Path, target: Path, flags: int) -> None:
-    done = _libc().renameat2(
+    try:
+        call = _libc().renameat2
+    except AttributeError as error:  # musl before 1.2.6
+        raise OSError(errno.ENOSYS, "the C library has no renameat2") from error
+    done = call(
         ctypes.c_int(_AT_FDCWD),
         ctypes.c_char_p(os.fsencode(source)),
         ctypes.c_int(_AT_FDCWD),
@@ -68,7 +82,11 @@ def _renameat2(source: Path, target: Path, flags: int) -> None:
 
 
 def exchange(one: Path, other: Path) -> None:
-    """Let two paths change places at one instant, durably: renameat2(2) with ``RENAME_EXCHANGE``."""
+    """Let two paths change places at one instant, durably: renameat2(2) with ``RENAME_EXCHANGE``.
+
+    Raises: FileTrouble, with EBUSY for a mount point, EXDEV across file systems, EINVAL or ENOSYS where it is not
+    supported; then nothing has changed.  One that fails to *sync* comes after the change.
+    """
     with translated(f"exchange {other} with", one):
         _renameat2(one, other, _RENAME_EXCHANGE)
     _sync_parents(one, other)
@@ -89,7 +107,7 @@ def _sync_parents(*paths: Path) -> None:
 def fsync_directory(path: Path) -> None:
     """Make the names in a directory durable."""
     with translated("sync the directory", path):
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = os.open(path, _DIRECTORY)
         try:
             os.fsync(descriptor)
         finally:
@@ -102,7 +120,7 @@ def sync_filesystem(path: Path) -> None:
     One call for thousands of files, where an fsync each would take a flush of the device for every one.
     """
     with translated("sync the file system of", path):
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             if _libc().syncfs(descriptor) != 0:
                 number = ctypes.get_errno()
@@ -112,56 +130,97 @@ def sync_filesystem(path: Path) -> None:
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Write a file that is, after any kill or power cut, the old one or the new one; durable on return."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    """Replace or create ``path`` durably; a reader, or a start after a power cut, sees the old content or the new.
+
+    The file gets ``mode`` exactly, whatever the umask.  One writer at a time for each path: the temporary name,
+    ``.NAME.tmp`` beside it, is always the same, so that what a kill leaves is replaced by the next write instead of
+    piling up.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
     with translated("write", path):
         try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-            with os.fdopen(descriptor, "wb") as file:
+            temporary.unlink(missing_ok=True)
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
                 file.write(data)
                 file.flush()
+                os.fchmod(file.fileno(), mode)
                 os.fsync(file.fileno())
             temporary.replace(path)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
             raise
     fsync_directory(path.parent)
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a file or a whole folder, whatever its permissions; a missing one is fine.
+    """Remove ``path`` and all below it; a missing one is fine.
 
-    Symbolic links are removed, never followed; what is mounted inside is left alone, and is an error.
+    Symbolic links are removed and never followed; directories that forbid it (git's, Go's) are made writable.
+    A tree with a mount in it is refused before anything is removed: a forgotten bind mount is the user's data.
     """
+    mounted = [mount for mount in mount_points() if _is_in(mount, os.path.realpath(os.fsencode(path)))]
+    if mounted and not path.is_symlink():
+        raise trouble("remove", min(mounted), OSError(errno.EBUSY, os.strerror(errno.EBUSY)))
     with translated("remove", path):
         try:
-            found = path.lstat()
+            path.unlink()
         except FileNotFoundError:
             return
-        if not stat.S_ISDIR(found.st_mode):
-            path.unlink()
-            return
-        _remove_folder(os.fsencode(path), found.st_dev)
-
-
-def _remove_folder(path: bytes, device: int) -> None:
-    _make_writable(path)
-    with os.scandir(path) as entries:
-        found = list(entries)
-    for entry in found:
-        if not entry.is_dir(follow_symlinks=False):
-            os.unlink(entry.path)
-        elif entry.stat(follow_symlinks=False).st_dev != device:
-            raise OSError(errno.EBUSY, f"{os.fsdecode(entry.path)} is mounted inside: unmount it first")
+        except (IsADirectoryError, PermissionError):
+            if not stat.S_ISDIR(path.lstat().st_mode):
+                raise
         else:
-            _remove_folder(entry.path, device)
-    os.rmdir(path)
+            return
+        _empty(path)
+        path.rmdir()
 
 
-def _make_writable(path: bytes) -> None:
-    mode = os.lstat(path).st_mode
-    if mode & 0o700 != 0o700:
-        os.chmod(path, stat.S_IMODE(mode) | 0o700)
+def _empty(top: Path) -> None:
+    # Everything is reached through directory descriptors opened with O_NOFOLLOW: a directory that is replaced by a
+    # symbolic link under our hands cannot lead us out of the tree.
+    levels: list[tuple[bytes, int, list[bytes]]] = [(b"", _open_directory(os.fsencode(top), None), [])]
+    try:
+        _fill(levels[-1])
+        while levels:
+            name, descriptor, below = levels[-1]
+            if below:
+                child = below.pop()
+                levels.append((child, _open_directory(child, descriptor), []))
+                _fill(levels[-1])
+            else:
+                levels.pop()
+                os.close(descriptor)
+                if levels:
+                    os.rmdir(name, dir_fd=levels[-1][1])
+    finally:
+        for _, descriptor, _ in levels:
+            os.close(descriptor)
+
+
+def _fill(level: tuple[bytes, int, list[bytes]]) -> None:
+    """Remove what is not a directory, and note the directories."""
+    _, descriptor, below = level
+    with os.scandir(descriptor) as entries:
+        for entry in entries:
+            name = os.fsencode(entry.name)
+            if entry.is_dir(follow_symlinks=False):
+                below.append(name)
+            else:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=descriptor)
+
+
+def _open_directory(name: bytes, parent: int | None) -> int:
+    """Open a directory for emptying: readable, writable and searchable by us, whatever it was."""
+    handle = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        if os.fstat(handle).st_mode & stat.S_IRWXU != stat.S_IRWXU:
+            # fchmod refuses O_PATH descriptors, and an ordinary one cannot be had without read permission.
+            Path(f"/proc/self/fd/{handle}").chmod(stat.S_IRWXU)
+        return os.open(b".", _DIRECTORY, dir_fd=handle)
+    finally:
+        os.close(handle)
 
 
 def copy_aside(root: Path, names: tuple[bytes, ...], aside: Path) -> None:
@@ -182,38 +241,77 @@ def free_bytes(path: Path) -> int:
         return found.f_bavail * found.f_frsize
 
 
+def mount_points() -> frozenset[bytes]:
+    """Where something is mounted, bind mounts of the same filesystem included (``os.path.ismount`` misses those)."""
+    with translated("read", "/proc/self/mountinfo"):
+        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    # proc(5): the fifth field; blank, tab, newline and backslash are written as three octal digits.
+    return frozenset(line.split(b" ")[4].decode("unicode_escape").encode("latin-1") for line in lines)
+
+
 def is_mount_point(path: Path) -> bool:
-    """Whether a file system is mounted at ``path`` (a bind mount of the same device is not seen)."""
-    return path.is_mount()
+    """Whether something is mounted exactly on ``path``; such a folder can be neither renamed nor exchanged."""
+    return os.path.realpath(os.fsencode(path)) in mount_points()
+
+
+def _is_in(path: bytes, directory: bytes) -> bool:
+    return path == directory or path.startswith(directory.rstrip(b"/") + b"/")
+
+
+def same_filesystem(a: Path, b: Path) -> bool:
+    """Whether entries of directory ``a`` can be renamed into directory ``b``."""
+    return _mount(a) == _mount(b)
+
+
+def _mount(path: Path) -> tuple[int, bytes]:
+    # The device alone is not enough (rename refuses two mounts of one device), nor the mount alone (btrfs refuses
+    # two subvolumes of one mount, which have different devices).
+    with translated("look at", path):
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            facts = Path(f"/proc/self/fdinfo/{descriptor}").read_bytes().splitlines()
+            return os.fstat(descriptor).st_dev, next(fact for fact in facts if fact.startswith(b"mnt_id:"))
+        finally:
+            os.close(descriptor)
 
 
 class InstanceLock:
     """Held by the one manager that works on a DATA_PATH, for as long as the context lasts.
 
-    flock(2): the kernel lets go of it when the process ends, however it ends.  Raises: DataPathHeld.
+    flock(2): the kernel lets go of it when the process ends, however it ends; commands do not inherit it.  The file
+    stays, as removing it would let two instances hold two files of one name.  Raises: DataPathHeld, FileTrouble.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor = -1
 
-    def __enter__(self) -> InstanceLock:
-        with translated("open the lock", self._path):
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(self._descriptor)
-            raise DataPathHeld(
-                f"{self._path.parent.parent} is in use by another trio-update (process {holder}): stop that one first, "
-                "or choose another DATA_PATH"
-            ) from None
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+    def __enter__(self) -> Self:
+        with translated("lock", self._path), contextlib.ExitStack() as undo:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+            undo.callback(os.close, descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise self._held(os.pread(descriptor, 32, 0)) from None
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            undo.pop_all()
+        self._descriptor = descriptor
         return self
+
+    def _held(self, content: bytes) -> DataPathHeld:
+        holder = content.decode("ascii", "replace").strip() or "unknown"
+        return DataPathHeld(
+            f"{self._path.parent.parent} is in use by another trio-update (process {holder}): stop that one first, "
+            "or choose another DATA_PATH"
+        )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._descriptor)
+        # Emptied first: a number left in it would one day name a stranger.
+        try:
+            os.ftruncate(self._descriptor, 0)
+        finally:
+            os.close(self._descriptor)

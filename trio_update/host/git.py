@@ -11,7 +11,10 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import trio
+
 from trio_update.errors import CommandFailed
+from trio_update.host.git_folder import GitFolder, copy_index, unlink
 from trio_update.host.git_output import (
     LOG_FORMAT,
     TAG_FORMAT,
@@ -111,8 +114,11 @@ class Repository:
             stdout_sink=stdout_sink,
         )
 
-    async def settings(self) -> Settings:
-        return read_config((await self.git("config", "--local", "--list", "-z")).stdout)
+    async def settings(self, folder: GitFolder) -> Settings:
+        """The clone's own configuration; read by file name, so that a clone without a readable HEAD tells it too."""
+        file = folder.common_dir / "config"
+        done = await self.git("config", "--list", "-z", "--includes", "--file", str(file))
+        return read_config(done.stdout)
 
     async def status(self) -> WorkTree:
         done = await self.git(
@@ -211,10 +217,38 @@ class Repository:
         done = await self.git("ls-files", "-z")
         return frozenset(path for path in done.stdout.split(b"\0") if path)
 
+    async def tracked_by(self, commit: str) -> frozenset[bytes]:
+        """Every path of a commit."""
+        done = await self.git("ls-tree", "-r", "-z", "--name-only", "--end-of-options", commit)
+        return frozenset(path for path in done.stdout.split(b"\0") if path)
+
+    async def changed(self) -> frozenset[bytes]:
+        """Tracked files that are there and differ from HEAD, staged or not."""
+        done = await self.git(
+            *("diff", "--no-ext-diff", "--no-textconv", "--no-renames", "--name-only", "-z", "--diff-filter=d", "HEAD")
+        )
+        return frozenset(path for path in done.stdout.split(b"\0") if path)
+
     async def hidden(self) -> tuple[bytes, ...]:
         """Paths whose changes ``git status`` would not show (``assume-unchanged``, ``skip-worktree``)."""
         done = await self.git("ls-files", "-v", "-z")
         return tuple(item[2:] for item in done.stdout.split(b"\0") if item and (item[:1].islower() or item[:1] == b"S"))
+
+    async def changed_in_hiding(self) -> tuple[str, ...]:
+        """Names of ``assume-unchanged`` files that were changed all the same: ``reset --hard`` overwrites them.
+
+        Asked of a copy of the index, because asking updates it.
+        """
+        index = await trio.to_thread.run_sync(copy_index, self.path)
+        try:
+            done = await self.git(
+                "update-index", "--really-refresh", check=(0, 1), environ={"GIT_INDEX_FILE": str(index)}
+            )
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
+                await trio.to_thread.run_sync(unlink, index)
+        lines = text(done.stdout).splitlines()
+        return tuple(line.removesuffix(": needs update") for line in lines if line.endswith(": needs update"))
 
     async def bring_blobs(self, old: str, new: str, report: Report | None) -> None:
         """Fetch, in one go, the contents that a ``blob:none`` clone lacks for going from ``old`` to ``new``.

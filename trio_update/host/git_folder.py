@@ -7,13 +7,15 @@ zero.  Both are recognised here by what they are, and removed only when no git p
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from trio_update.errors import FileTrouble
+from trio_update.errors import FileTrouble, OperationFailed
 from trio_update.host.leftovers import processes_in
 
 _HASH = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
@@ -36,6 +38,7 @@ class GitFolder:
     branch: str | None
     head: str | None
     shallow: bool
+    index_whole: bool
     config_identity: tuple[int, ...]
 
     @property
@@ -69,6 +72,7 @@ def survey(path: Path) -> GitFolder | None:
         branch=branch,
         head=head,
         shallow=(common_dir / "shallow").exists(),
+        index_whole=_is_whole_index(git_dir / "index"),
         config_identity=_identity(common_dir / "config") + _identity(git_dir / "config.worktree"),
     )
 
@@ -81,6 +85,24 @@ def _read_head(git_dir: Path) -> tuple[str | None, str | None]:
     if head.startswith("ref:"):
         return head.removeprefix("ref:").strip().removeprefix("refs/heads/"), None
     return None, head if _HASH.fullmatch(head) else None
+
+
+def _is_whole_index(path: Path) -> bool:
+    """Whether the index is there and has its checksum (gitformat-index(5)).
+
+    git itself trusts what it finds, and takes an index that was cut off for a list of deleted files.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
+    if not content.startswith(b"DIRC"):
+        return False
+    # With index.skipHash the trailer is all zeros.
+    return any(
+        content[-size:] in {bytes(size), hashlib.new(name, content[:-size], usedforsecurity=False).digest()}
+        for name, size in (("sha1", 20), ("sha256", 32))
+    )
 
 
 def _identity(path: Path) -> tuple[int, ...]:
@@ -183,6 +205,19 @@ def last_known(folder: GitFolder, ref: str) -> str | None:
         if len(parts) == 3 and _HASH.fullmatch(parts[1]) and parts[1].strip("0"):
             return parts[1]
     return None
+
+
+def copy_index(path: Path) -> Path:
+    """A copy of a clone's index, for commands that would write to it.  Raises :class:`FileTrouble`."""
+    folder = survey(path)
+    if folder is None:
+        raise OperationFailed(f"No git repository at {path}")
+    copy = folder.git_dir / "tmp_idx_trio_update"
+    try:
+        shutil.copyfile(folder.git_dir / "index", copy)
+    except OSError as error:
+        raise FileTrouble("copy the index to", copy, error.errno, error.strerror or str(error)) from error
+    return copy
 
 
 def unlink(path: Path) -> None:

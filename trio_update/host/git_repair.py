@@ -12,7 +12,7 @@ from pathlib import Path
 
 import trio
 
-from trio_update.errors import CommandFailed, FileTrouble, OperationFailed
+from trio_update.errors import FileTrouble, OperationFailed
 from trio_update.host import files
 from trio_update.host.git import Report, Repository, git_environment
 from trio_update.host.git_folder import (
@@ -24,7 +24,6 @@ from trio_update.host.git_folder import (
     survey,
     unlink,
 )
-from trio_update.host.git_output import tells_corruption
 
 
 async def clear_locks(path: Path) -> tuple[str, ...]:
@@ -73,12 +72,6 @@ async def drop_index(path: Path) -> None:
         await trio.to_thread.run_sync(unlink, folder.git_dir / "index")
 
 
-async def rebuild_index(repository: Repository) -> None:
-    """Make a new index from HEAD; the work tree stays as it is and is compared by content from then on."""
-    await drop_index(repository.path)
-    await repository.git("read-tree", "HEAD")
-
-
 async def repair(
     repository: Repository, *, url: str, primary_branch: str, stage: Path, known_head: str | None, report: Report
 ) -> str | None:
@@ -93,6 +86,9 @@ async def repair(
         return None
     await clear_locks(repository.path)
     done = await trio.to_thread.run_sync(_mend_refs, folder, primary_branch, known_head)
+    if not folder.index_whole:
+        # The work tree stays as it is and is compared by content from then on.
+        await drop_index(repository.path)
     empty = await trio.to_thread.run_sync(empty_objects, folder)
     if empty:
         await _trash(empty)
@@ -102,12 +98,8 @@ async def repair(
         done.append("fetched all objects again")
         if not await _connected(repository):
             return None
-    try:
-        await repository.status()
-    except CommandFailed as failed:
-        if not tells_corruption(failed.output):
-            raise
-        await rebuild_index(repository)
+    if not folder.index_whole:
+        await repository.git("read-tree", "HEAD")
         done.append("the index")
     return f"Repaired the repository: {', '.join(done)}" if done else None
 

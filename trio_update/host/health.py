@@ -46,7 +46,7 @@ async def _answers_in_time(url: str, seconds: float) -> None:
     """A service that has just been restarted needs a moment, so the URL is asked until the time is over."""
     trouble = "it was not asked"
     with trio.move_on_after(seconds):
-        while trouble := await answers(url):
+        while trouble := await answers(url):  # noqa: ASYNC110 - nobody tells us when another program is up
             await trio.sleep(_RETRY)
         return
     raise OperationFailed(f"{url} did not answer well within {seconds:g} s: {trouble}")

@@ -13,12 +13,12 @@ from pathlib import Path
 import msgspec
 import trio
 
-from trio_update.errors import CommandFailed, FileTrouble, OperationFailed
+from trio_update.errors import FileTrouble, OperationFailed
 from trio_update.host import files
 from trio_update.host.carry import CarryReport, carry_over
 from trio_update.host.git import Repository
 from trio_update.host.git_folder import survey
-from trio_update.host.git_output import tells_corruption, text
+from trio_update.host.git_output import text
 from trio_update.host.git_repair import clear_locks, drop_index, restore_refs
 from trio_update.host.processes import Runner
 from trio_update.updaters.base import Report
@@ -53,7 +53,7 @@ class MoveHead(msgspec.Struct, frozen=True, kw_only=True, tag="move_head"):
         repository = Repository(Path(self.path), runner)
         await clear_locks(repository.path)
         await restore_refs(repository.path, self.branch, self.old)
-        if not self.keep_index or await index_is_unreadable(repository):
+        if not self.keep_index or await index_is_unreadable(repository.path):
             await drop_index(repository.path)
         await repository.reset(self.old)
         await trio.to_thread.run_sync(_remove_added, repository.path, self.added)
@@ -85,7 +85,7 @@ class RestoreHead(msgspec.Struct, frozen=True, kw_only=True, tag="restore_head")
     async def apply(self, runner: Runner, report: Report) -> None:
         repository = Repository(Path(self.path), runner)
         await clear_locks(repository.path)
-        if await index_is_unreadable(repository):
+        if await index_is_unreadable(repository.path):
             await drop_index(repository.path)
         await restore_refs_if_broken(repository, self.branch, self.new)
         for operation in ("rebase", "am"):
@@ -113,7 +113,7 @@ class ReplaceClone(msgspec.Struct, frozen=True, kw_only=True, tag="replace_clone
     """Hard recovery: the clone at ``live`` and the verified one at ``stage`` change places.
 
     Inode numbers tell which is which at any later time; ``old_inode`` is ``None`` when nothing stood at ``live``.
-    ``aside`` takes what cannot be carried over.
+    ``aside`` takes what cannot be carried over; ``dropped`` are paths that only the old commit tracks.
     """
 
     live: str
@@ -122,6 +122,7 @@ class ReplaceClone(msgspec.Struct, frozen=True, kw_only=True, tag="replace_clone
     new_inode: int
     old_inode: int | None
     aside: str
+    dropped: tuple[bytes, ...] = ()
 
     @property
     def reversible(self) -> bool:
@@ -140,7 +141,7 @@ class ReplaceClone(msgspec.Struct, frozen=True, kw_only=True, tag="replace_clone
     async def discard(self, runner: Runner, report: Report) -> None:
         """Carry over what came into the old clone since the first pass, then remove it."""
         if self.old_inode is not None and await trio.to_thread.run_sync(_inode, Path(self.stage)) == self.old_inode:
-            tracked = await Repository(Path(self.live), runner).tracked()
+            tracked = (await Repository(Path(self.live), runner).tracked()).union(self.dropped)
             await carry_untracked(Path(self.stage), Path(self.live), tracked, Path(self.aside), report)
             await trio.to_thread.run_sync(files.sync_filesystem, Path(self.live))
         await trio.to_thread.run_sync(files.remove_tree, Path(self.stage))
@@ -170,14 +171,9 @@ async def expect_clean(repository: Repository, commit: str) -> None:
         raise OperationFailed(f"{repository.path}: {text(tree.modified[0])} differs from commit {commit[:8]}")
 
 
-async def index_is_unreadable(repository: Repository) -> bool:
-    try:
-        await repository.tracked()
-    except CommandFailed as failed:
-        if not tells_corruption(failed.output):
-            raise
-        return True
-    return False
+async def index_is_unreadable(path: Path) -> bool:
+    folder = await trio.to_thread.run_sync(survey, path)
+    return folder is None or not folder.index_whole
 
 
 async def restore_refs_if_broken(repository: Repository, branch: str, commit: str) -> None:

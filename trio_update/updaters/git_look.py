@@ -20,6 +20,9 @@ from trio_update.model import Channel
 from trio_update.updaters.git_judge import Facts, Pin, Tracking, choose_tag, track
 from trio_update.versions import GitVersion, inferred, read_description
 
+# A server that counts or compresses objects says so every second; silence for this long means that it is gone.
+FETCH_SILENCE = 60.0
+
 
 class NoRepository(OperationFailed):
     """There is no git repository at the app's path."""
@@ -42,7 +45,7 @@ class SettingsCache:
 
     async def get(self, repository: Repository, folder: GitFolder) -> Settings:
         if folder.config_identity != self.identity:
-            self.settings = await repository.settings()
+            self.settings = await repository.settings(folder)
             self.identity = folder.config_identity
         return self.settings
 
@@ -68,6 +71,10 @@ async def look(
     Raises: NoRepository, Corrupt, Unreachable, OperationFailed.
     """
     folder = await find_folder(config)
+    if (folder.branch, folder.head) == (None, None):
+        raise Corrupt(f"{folder.git_dir / 'HEAD'} cannot be read")
+    if not folder.index_whole:
+        raise Corrupt(f"{folder.git_dir / 'index'} is missing or damaged")
     try:
         settings = await cache.get(repository, folder)
         tracking = track(config, folder, settings)
@@ -82,7 +89,7 @@ async def look(
 
 async def _ask(repository: Repository, tracking: Tracking, report: Report, *, submodules: bool) -> None:
     try:
-        await repository.fetch(tracking.remote, submodules=submodules, report=report)
+        await repository.fetch(tracking.remote, submodules=submodules, report=report, silence=FETCH_SILENCE)
     except CommandFailed as failed:
         if tells_corruption(failed.output):
             raise

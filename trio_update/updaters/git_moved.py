@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import trio
+
 from trio_update.config import GitRepoConfig
 from trio_update.errors import OperationFailed
 from trio_update.host.git import Repository
+from trio_update.host.git_folder import survey
 from trio_update.host.git_output import read_address
 from trio_update.host.http import redirect_of
 
@@ -17,7 +20,8 @@ async def follow_move(config: GitRepoConfig, repository: Repository) -> bool:
     """
     if not config.moved_origin or not config.origin:
         return False
-    current = (await repository.settings()).remotes().get("origin")
+    folder = await trio.to_thread.run_sync(survey, config.path)
+    current = (await repository.settings(folder)).remotes().get("origin") if folder is not None else None
     if current is None or not read_address(current).same_as(read_address(config.moved_origin)):
         return False
     if not current.startswith(("http://", "https://")):

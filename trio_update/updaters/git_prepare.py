@@ -105,7 +105,7 @@ async def prepare_move(
         await repository.bring_blobs(old.hash, new.hash, report)
     changes = await repository.changes(old.hash, new.hash)
     hidden = await repository.hidden()
-    refusals = await find_refusals(config, folder, changes, hidden)
+    refusals = await find_refusals(config, repository, folder, changes, hidden)
     if refusals:
         raise Refused(Reason.INVALID, f"{config.name} cannot go to {new.version}: {'; '.join(refusals)}")
     await trio.to_thread.run_sync(files.sync_filesystem, folder.common_dir)
@@ -121,14 +121,23 @@ async def prepare_move(
 
 
 async def find_refusals(
-    config: GitRepoConfig, folder: GitFolder, changes: Mapping[bytes, str], hidden: Sequence[bytes]
+    config: GitRepoConfig,
+    repository: Repository,
+    folder: GitFolder,
+    changes: Mapping[bytes, str],
+    hidden: Sequence[bytes],
 ) -> list[str]:
     """Why a move would lose something of the user's, or leave the app without what it needs."""
     refusals = []
     taken = await trio.to_thread.run_sync(collisions, folder.path, changes)
     if taken:
         refusals.append(f"untracked files are in the place of new ones, move them away: {_names(taken)}")
-    if concealed := [path for path in hidden if path in changes and await _exists(folder.path, path)]:
+    if hidden and (changed := await repository.changed_in_hiding()):
+        refusals.append(
+            f"you changed files that are hidden from git ({', '.join(changed[:_NAMED])}), which the update would "
+            "overwrite: show them to it with `git update-index --no-assume-unchanged FILE`"
+        )
+    elif concealed := [path for path in hidden if path in changes and await _exists(folder.path, path)]:
         refusals.append(f"files that are hidden from git (assume-unchanged, skip-worktree) change: {_names(concealed)}")
     refusals += [
         f"{what} change ({name}), and this version cannot install them"

@@ -60,9 +60,11 @@ async def prepare_hard_recovery(
     assert inode is not None, "git made the clone"
     old_inode = await trio.to_thread.run_sync(_inode, live)
     aside = await workshop.saved()
+    dropped: frozenset[bytes] = frozenset()
     if old_inode is not None:
         await _save(old, fresh, live, aside, report)
-        await carry_untracked(live, stage, tracked, aside / "untracked", report)
+        dropped = await _drop(old, Repository(live, runner), tracked, aside / "untracked", report)
+        await carry_untracked(live, stage, tracked | dropped, aside / "untracked", report)
     await expect_clean(fresh, commit)
     effect = ReplaceClone(
         live=str(live),
@@ -71,6 +73,7 @@ async def prepare_hard_recovery(
         new_inode=inode,
         old_inode=old_inode,
         aside=str(aside / "untracked"),
+        dropped=tuple(sorted(dropped)),
     )
     before = known.version if isinstance(known.version, str) else ""
     target = Target(await describe(fresh, commit), commit)
@@ -83,7 +86,7 @@ async def _look_at_old(config: GitRepoConfig, runner: Runner, known: GitStatus) 
     if folder is not None:
         repository = Repository(config.path, runner)
         try:
-            settings = await repository.settings()
+            settings = await repository.settings(folder)
             head = await repository.resolve("HEAD") or head
         except OperationFailed:
             pass  # that it is broken is why it is replaced
@@ -143,6 +146,26 @@ async def _save(old: OldClone, fresh: Repository, live: Path, aside: Path, repor
     except CommandFailed as failed:
         if "empty bundle" not in failed.output:
             report(f"Local commits could not be saved, the old clone is too damaged: {failed.output.splitlines()[-1]}")
+
+
+async def _drop(
+    old: OldClone, repository: Repository, tracked: frozenset[bytes], aside: Path, report: Report
+) -> frozenset[bytes]:
+    """Paths that only the old version has: the project's and not the user's, they must not come along.
+
+    Those that the user changed are saved in ``aside``.  A clone too damaged to tell keeps all its files.
+    """
+    if old.folder is None:
+        return frozenset()
+    try:
+        former = await repository.tracked_by("HEAD") - tracked
+        changed = tuple(sorted(former.intersection(await repository.changed())))
+    except CommandFailed:
+        return frozenset()
+    await trio.to_thread.run_sync(files.copy_aside, repository.path, changed, aside)
+    if changed:
+        report(f"{len(changed)} files that you changed and that the new version lacks were saved in {aside}")
+    return former
 
 
 async def _changes_against(fresh: Repository, live: Path) -> bytes:

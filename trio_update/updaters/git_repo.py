@@ -15,6 +15,7 @@ from trio_update.errors import CommandFailed, OperationFailed, Reason, Refused
 from trio_update.host import files
 from trio_update.host.git import Repository
 from trio_update.host.git_folder import survey
+from trio_update.host.git_output import Settings
 from trio_update.host.git_repair import clear_locks, repair
 from trio_update.host.processes import Runner
 from trio_update.model import AppStatus, GitStatus, Plan, Unknown
@@ -141,7 +142,8 @@ class GitRepo:
 
     async def _recovery_url(self) -> str:
         try:
-            settings = await self.repository.settings()
+            folder = await trio.to_thread.run_sync(survey, self.config.path)
+            settings = await self.repository.settings(folder) if folder is not None else Settings()
         except OperationFailed:
             return self.config.origin
         return settings.remotes().get("origin") or self.config.origin
@@ -178,7 +180,9 @@ class GitRepo:
             if folder is None:
                 return (f"No git repository at {self.config.path}",)
             changes = await self.repository.changes(known.current_hash, known.remote_hash)
-            return tuple(await find_refusals(self.config, folder, changes, await self.repository.hidden()))
+            return tuple(
+                await find_refusals(self.config, self.repository, folder, changes, await self.repository.hidden())
+            )
         except (Refused, OperationFailed) as refused:
             return (str(refused),)
 

@@ -1,0 +1,221 @@
+"""What a start does with what a former server left open."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.engine.conftest import Site
+from tests.upstream import git
+from trio_update.config import HealthCheck
+from trio_update.engine.journal import Entry, Journal, Phase
+from trio_update.engine.manager import open_manager
+from trio_update.errors import DataPathHeld, OperationFailed, Reason, Refused
+from trio_update.model import AppName, JobId, JobKind, Outcome
+from trio_update.updaters.base import Target
+from trio_update.updaters.git_effects import MoveHead
+
+ONE = AppName("one")
+
+_UPGRADE = """
+import sys, trio
+from pathlib import Path
+from trio_update.config import Config, GitRepoConfig, HealthCheck
+from trio_update.engine.manager import open_manager
+folder, url = Path(sys.argv[1]), sys.argv[2]
+health = HealthCheck(command=("sh", "-c", "echo > ../reached; sleep 60"), timeout=90)
+app = GitRepoConfig(name="one", path=folder / "one", origin=url, health=health)
+async def main():
+    async with open_manager(Config(source=folder / "c", apps=(app,)), data_path=folder / "data") as manager:
+        await manager.wait_ready()
+        await manager.upgrade("one", who="victim")
+trio.run(main)
+"""
+
+
+@contextmanager
+def killed_in_the_health_check(site: Site) -> Iterator[None]:
+    """A server that is killed after the switch and before the commit; its health command lives on as an orphan."""
+    upstream = site.upstreams["one"].path
+    git(site.folder / "one", "remote", "set-url", "origin", str(upstream))
+    victim = subprocess.Popen([sys.executable, "-c", _UPGRADE, str(site.folder), str(upstream)])
+    try:
+        until = time.monotonic() + 20
+        while not (site.folder / "reached").exists() and time.monotonic() < until:
+            os.sched_yield()
+        assert (site.folder / "reached").exists()
+        victim.send_signal(signal.SIGKILL)
+        victim.wait()
+        yield
+    finally:
+        victim.kill()
+        victim.wait()
+        git(site.folder / "one", "remote", "set-url", "origin", site.server.url("one"))
+
+
+def marked_processes(owner: Path) -> list[int]:
+    mark = f"TRIO_UPDATE_OWNER={owner}".encode()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (process / "environ").read_bytes():
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found
+
+
+async def test_a_killed_upgrade_is_put_back_before_anything_is_served(site: Site) -> None:
+    await site.add("one")
+    before = site.head("one")
+    with killed_in_the_health_check(site):
+        assert site.head("one") == site.tip("one")
+        assert marked_processes(site.folder / "data")
+        async with open_manager(site.config(), data_path=site.folder / "data") as manager:
+            assert site.head("one") == before
+            assert not marked_processes(site.folder / "data")
+            (record,) = await manager.history()
+            assert (record.outcome, record.requested_by, record.apps[0].outcome) == (
+                Outcome.INTERRUPTED,
+                "victim",
+                Outcome.INTERRUPTED,
+            )
+            await manager.wait_ready()
+            assert manager.status().version_info[ONE].is_valid
+            await manager.upgrade("one", who="again")
+            assert manager.job().proc_id == record.proc_id + 1
+    assert site.head("one") == site.tip("one")
+
+
+def entry_of(site: Site, **changes: object) -> Entry:
+    path = site.folder / "one"
+    old, new = site.head("one"), site.tip("one")
+    effect = MoveHead(path=str(path), branch="master", old=old, new=new)
+    values: dict[str, object] = {
+        "job": JobId(41),
+        "kind": JobKind.UPGRADE,
+        "app": ONE,
+        "requested_by": "before",
+        "started": 1.0,
+        "phase": Phase.OPEN,
+        "effects": (effect,),
+        "old": Target("v0.0.0-7", old),
+        "new": Target("v0.0.0-10", new),
+    }
+    return Entry(**(values | changes))  # type: ignore[arg-type]  # one dict of the defaults and what a test changes
+
+
+async def write_entry(site: Site, entry: Entry) -> None:
+    folder = site.folder / "data" / "trio_update" / "journal"
+    folder.mkdir(parents=True, exist_ok=True)
+    await Journal(folder).write(entry)
+
+
+async def test_a_committed_update_is_finished_and_can_be_rolled_back(site: Site) -> None:
+    await site.add("one")
+    old = site.head("one")
+    await write_entry(site, entry_of(site, phase=Phase.COMMITTED))
+    git(site.folder / "one", "pull", "-q", "--ff-only", str(site.upstreams["one"].path))
+    async with site.manager() as (manager, _):
+        assert manager.status().version_info[ONE].rollback_version == "v0.0.0-7"
+        (record,) = await manager.history()
+        assert (record.proc_id, record.outcome) == (41, Outcome.SUCCEEDED)
+        await manager.rollback("one", who="test")
+        assert manager.job().proc_id == 42
+    assert site.head("one") == old
+
+
+async def test_a_stage_of_a_killed_preparation_is_removed(site: Site) -> None:
+    await site.add("one")
+    stage = site.folder / ".one.trio-update.41"
+    (stage / "half").mkdir(parents=True)
+    await write_entry(site, entry_of(site, phase=Phase.PREPARING, effects=(), stages=(str(stage),)))
+    async with site.manager() as (manager, _):
+        assert not stage.exists()
+        assert (await manager.history())[0].outcome is Outcome.INTERRUPTED
+
+
+async def test_what_cannot_be_settled_is_told_and_tried_again_by_a_recovery(site: Site) -> None:
+    await site.add("one")
+    await site.add("two")
+    old = site.head("one")
+    lost = "0123456789" * 4
+    await write_entry(
+        site, entry_of(site, effects=(MoveHead(path=str(site.folder / "one"), branch="master", old=lost, new=old),))
+    )
+    for _ in range(4):  # as often as it is started, it stays told; after three tries it is not tried any more
+        async with site.manager() as (manager, _):
+            status = manager.status().version_info[ONE]
+            assert not status.is_valid
+            assert "could not be settled" in status.warnings[-1]
+            with pytest.raises(Refused) as caught:
+                await manager.upgrade("one", who="test")
+            assert caught.value.reason is Reason.STUCK
+            assert manager.status().version_info[AppName("two")].is_valid
+    entry = (await Journal(site.folder / "data/trio_update/journal").load())[0]
+    assert entry.attempts == 3
+    async with site.manager() as (manager, _):
+        await manager.upgrade("two", who="test")
+        with pytest.raises(OperationFailed):
+            await manager.recover("one", hard=False, who="test")
+        assert not manager.status().version_info[ONE].is_valid
+        await manager.recover("one", hard=True, who="test")
+        assert manager.status().version_info[ONE].is_valid, manager.status().version_info[ONE].warnings
+    assert not list((site.folder / "data/trio_update/journal").iterdir())
+    async with site.manager() as (manager, _):
+        assert manager.status().version_info[ONE].is_valid
+
+
+async def test_an_entry_that_cannot_be_read_is_kept_aside_and_stops_nobody(site: Site) -> None:
+    await site.add("one")
+    journal = site.folder / "data/trio_update/journal"
+    journal.mkdir(parents=True)
+    (journal / "7.one.json").write_text("{")
+    async with site.manager() as (manager, _):
+        assert manager.status().version_info[ONE].is_valid
+    assert [path.name for path in journal.iterdir()] == ["7.one.unreadable"]
+
+
+async def test_a_data_path_in_use_is_refused(site: Site) -> None:
+    await site.add("one")
+    async with site.manager():
+        with pytest.raises(DataPathHeld, match=f"process {os.getpid()}"):
+            async with open_manager(site.config(), data_path=site.folder / "data"):
+                raise AssertionError("two managers on one DATA_PATH")
+
+
+async def test_a_stored_snapshot_is_served_at_once(site: Site) -> None:
+    await site.add("one")
+    async with site.manager() as (manager, _):
+        seen = manager.status().version_info[ONE]
+    site.behave("one", hang=True)
+    async with open_manager(site.config(), data_path=site.folder / "data") as manager:
+        served = manager.status().version_info[ONE]
+        assert (served.version, served.commits_behind_count) == (seen.version, 3)
+
+
+async def test_disk_full_in_the_journal_fails_the_job_before_anything_changes(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await site.add("one")
+    before = site.head("one")
+    async with site.manager(health=HealthCheck()) as (manager, _):
+
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("os.fsync", full)
+        with pytest.raises(OperationFailed, match="the disk is full"):
+            await manager.upgrade("one", who="test")
+        monkeypatch.undo()
+        assert site.head("one") == before
+        await manager.upgrade("one", who="test")
+    assert site.head("one") == site.tip("one")
