@@ -59,6 +59,7 @@ class Manager:
         self._printer = printer
         self._looked = trio.Event()
         self._stopping = False
+        self._refreshed: float | None = None
 
     async def wait_ready(self) -> None:
         """Return when every app has been looked at once since the start; remotes may not have been asked yet."""
@@ -67,6 +68,10 @@ class Manager:
     def status(self) -> Status:
         """The status of everything; the same object until something changes.  Never waits."""
         return self._board.status(lambda: self._jobs.busy)
+
+    def since_refresh(self) -> float | None:
+        """Seconds since all remotes were last asked, whatever they answered; ``None`` before the first time."""
+        return None if self._refreshed is None else trio.current_time() - self._refreshed
 
     async def refresh(self, name: str | None) -> None:
         """Ask the remotes of all apps, or of one, and return when that is done.
@@ -83,6 +88,8 @@ class Manager:
         if self._jobs.busy:
             raise Refused(Reason.BUSY, "An update is running: refresh when it has ended")
         await self._refresher.refresh([AppName(name)] if name is not None else self._updaters)
+        if name is None:
+            self._refreshed = trio.current_time()
         self.hub.publish(Refreshed(status=self.status()))
 
     async def upgrade(self, name: str | None, *, who: str) -> None:
