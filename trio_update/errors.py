@@ -7,6 +7,7 @@ in :mod:`trio_update.host`.  Codes of HTTP and JSON-RPC are given in :mod:`trio_
 from __future__ import annotations
 
 import enum
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,7 +59,7 @@ class CommandFailed(OperationFailed):
     def __init__(self, argv: Sequence[str], returncode: int, output: str) -> None:
         self.argv = tuple(argv)
         self.returncode = returncode
-        self.output = output.strip()
+        self.output = _without_secrets(output.strip())
         ended = f"was killed by signal {-returncode}" if returncode < 0 else f"ended with status {returncode}"
         said = f": {self.output}" if self.output else " and said nothing"
         super().__init__(f"`{shlex.join(_brief(self.argv))}` {ended}{said}")
@@ -101,12 +102,17 @@ class StartFailed(TrioUpdateError):
 
 
 def _brief(argv: Sequence[str]) -> list[str]:
-    """Leave out the ``-c key=value`` pairs that every git command carries: they hide what was asked."""
+    """Leave out the ``-c key=value`` pairs that every git command carries, they hide what was asked; and passwords."""
     brief: list[str] = []
     items = iter(argv)
     for item in items:
         if item == "-c":
             next(items, None)
         else:
-            brief.append(item)
+            brief.append(_without_secrets(item))
     return brief
+
+
+def _without_secrets(text: str) -> str:
+    """A URL may carry a password or a token; errors are shown to clients and written to logs."""
+    return re.sub(r"(?<=://)[^/@\s]+:[^/@\s]+@", "", text)

@@ -53,6 +53,9 @@ class Listener:
     async def until_ended(self) -> Status:
         """The status after the completing message of a job."""
         await self.until_complete()
+        return await self.until_status()
+
+    async def until_status(self) -> Status:
         async for event in self.receive:
             if isinstance(event, Refreshed):
                 return event.status

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from subprocess import PIPE
 
 import pytest
 import trio
@@ -12,7 +13,8 @@ import trio.testing
 from tests.engine.conftest import Printer, Site
 from tests.upstream import git
 from trio_update.config import HealthCheck
-from trio_update.errors import Aborted, OperationFailed, Reason, Refused
+from trio_update.engine.manager import open_manager
+from trio_update.errors import Aborted, CommandFailed, OperationFailed, Reason, Refused
 from trio_update.model import AppName, JobState, Outcome
 
 
@@ -185,13 +187,15 @@ async def test_a_caller_that_goes_away_does_not_end_the_job(site: Site) -> None:
 async def test_the_end_of_the_manager_puts_a_running_job_back(site: Site) -> None:
     await site.add("one")
     before = site.head("one")
-    async with site.manager(health=HealthCheck(command=("sleep", "60"))) as (manager, listener):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(outcome_of, partial(manager.upgrade, "one", who="a"), [], "one")
-            await listener.until("Checking")
-            manager.stop()
-            with pytest.raises(Refused, match="stopping"):
-                await manager.upgrade("one", who="b")
+    results: list[str] = []
+    health = HealthCheck(command=("sleep", "60"))
+    async with site.manager(health=health) as (manager, listener), trio.open_nursery() as nursery:
+        nursery.start_soon(outcome_of, partial(manager.upgrade, "one", who="a"), results, "one")
+        await listener.until("Checking")
+        manager.stop()
+        with pytest.raises(Refused, match="stopping"):
+            await manager.upgrade("one", who="b")
+    assert results == ["one Aborted"]
     assert site.head("one") == before
     assert not list((site.folder / "data/trio_update/journal").iterdir())
 
@@ -257,3 +261,49 @@ async def test_an_unexpected_error_ends_its_job_only(site: Site, monkeypatch: py
         monkeypatch.undo()
         await manager.upgrade("one", who="test")
     assert site.head("one") == site.tip("one")
+
+
+async def test_a_waiting_job_says_what_it_waits_for(site: Site) -> None:
+    await site.add("one")
+    await site.add("two")
+    site.behave("one", latency=0.2)
+    async with site.manager() as (manager, listener), trio.open_nursery() as nursery:
+        nursery.start_soon(partial(manager.upgrade, "one", who="a"))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(partial(manager.upgrade, "two", who="b"))
+        assert (await listener.until("Waiting for one (job 1)")).application == "two"
+
+
+async def test_git_at_work_in_the_clone_fails_the_job_and_leaves_nobody_stuck(site: Site) -> None:
+    path = await site.add("one")
+    async with site.manager() as (manager, _), trio.open_nursery() as nursery:
+        (path / ".git" / "index.lock").touch()
+        user = await nursery.start(partial(trio.run_process, ["git", "cat-file", "--batch"], cwd=path, stdin=PIPE))
+        with pytest.raises(OperationFailed, match=f"git works on {path} right now \\(process {user.pid}\\)"):
+            await manager.upgrade("one", who="test")
+        assert manager.status().version_info[AppName("one")].is_valid
+        assert (path / ".git" / "index.lock").exists()
+        await user.stdin.aclose()
+        await user.wait()
+        await manager.upgrade("one", who="test")
+    assert site.head("one") == site.tip("one")
+
+
+async def test_no_refresh_begins_on_an_app_that_a_job_works_on(site: Site) -> None:
+    await site.add("one")
+    async with site.manager() as (manager, _):
+        pass
+    # With another configuration the start asks the remote as soon as it has looked at the disk: after the job began.
+    health = HealthCheck(command=("sleep", "0.5"))
+    async with open_manager(site.config(health=health), data_path=site.folder / "data") as manager:
+        before = site.server.requests["one"]
+        await manager.upgrade("one", who="test")
+        assert manager.job().outcome is Outcome.SUCCEEDED
+    assert site.head("one") == site.tip("one")
+    assert site.server.requests["one"] - before <= 3  # one fetch
+
+
+def test_passwords_in_addresses_are_not_told() -> None:
+    failed = CommandFailed(["git", "clone", "https://me:secret@example.org/x.git"], 128, "to https://me:secret@h/x: no")
+    assert "secret" not in str(failed)
+    assert "example.org/x.git" in str(failed)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.conftest import Site
-from tests.upstream import git
+from tests.upstream import git, reap_inherited
 from trio_update.config import HealthCheck
 from trio_update.engine.journal import Entry, Journal, Phase
 from trio_update.engine.manager import open_manager
@@ -93,6 +93,7 @@ async def test_a_killed_upgrade_is_put_back_before_anything_is_served(site: Site
             await manager.upgrade("one", who="again")
             assert manager.job().proc_id == record.proc_id + 1
     assert site.head("one") == site.tip("one")
+    reap_inherited()
 
 
 def entry_of(site: Site, **changes: object) -> Entry:
@@ -213,7 +214,7 @@ async def test_disk_full_in_the_journal_fails_the_job_before_anything_changes(
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr("os.fsync", full)
-        with pytest.raises(OperationFailed, match="the disk is full"):
+        with pytest.raises(OperationFailed, match="No space left on device"):
             await manager.upgrade("one", who="test")
         monkeypatch.undo()
         assert site.head("one") == before

@@ -154,6 +154,8 @@ class JobRunner:
 
     def start(self, job: Job, work: Work, ended: Ended) -> None:
         """Run ``work`` in the lane when its turn comes, then ``ended``, whatever became of it."""
+        if active := self._active():
+            job.report(f"Waiting for {active[-1].application} (job {active[-1].id}) to end")
         self._waiting.append(job)
         self._recent.append(job)
         self._nursery.start_soon(self._run, job, work, ended, name=f"job {job.id} {job.application}")
@@ -193,7 +195,7 @@ class JobRunner:
             if not held:
                 self._waiting.remove(job)
             if job.outcome is None:
-                job.outcome, job.error = Outcome.ABORTED, Aborted(f"{job.application} was aborted; nothing was changed")
+                job.outcome, job.error = Outcome.ABORTED, Aborted(f"{job.application} was aborted; {_kept(job)}")
             job.uncuttable = "it has ended"
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 30):
                 await ended(job)
@@ -216,3 +218,10 @@ class JobRunner:
                 Outcome.FAILED,
                 OperationFailed(f"{job.application} failed unexpectedly: {error!r}"),
             )
+
+
+def _kept(job: Job) -> str:
+    updated = [app.name for app in job.apps if app.outcome is Outcome.SUCCEEDED]
+    if not updated:
+        return "nothing was changed"
+    return f"what was updated before stays: {', '.join(updated)}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime
 
 import trio
@@ -40,6 +41,7 @@ class Refresher:
         self._nursery = nursery
         self._network = trio.CapacityLimiter(limit)
         self._under_way: dict[AppName, tuple[trio.CancelScope, trio.Event]] = {}
+        self._reserved: set[AppName] = set()
         self._clock = clock
 
     @property
@@ -56,6 +58,9 @@ class Refresher:
         if app in self._under_way:
             return self._under_way[app][1]
         scope, ended = trio.CancelScope(), trio.Event()
+        if app in self._reserved:
+            ended.set()
+            return ended
         self._under_way[app] = scope, ended
         self._nursery.start_soon(self._one, app, scope, ended, network, name=f"refresh {app}")
         return ended
@@ -75,12 +80,18 @@ class Refresher:
             del self._under_way[app]
             ended.set()
 
-    async def give_way(self, app: AppName) -> None:
-        """End a refresh of ``app`` that is under way: a job needs the app for itself."""
-        if app in self._under_way:
-            scope, ended = self._under_way[app]
-            scope.cancel()
-            await ended.wait()
+    @asynccontextmanager
+    async def reserved(self, app: AppName) -> AsyncIterator[None]:
+        """Keep ``app`` for a job: a refresh under way is ended first, and none begins while the context lasts."""
+        self._reserved.add(app)
+        try:
+            if app in self._under_way:
+                scope, ended = self._under_way[app]
+                scope.cancel()
+                await ended.wait()
+            yield
+        finally:
+            self._reserved.discard(app)
 
     def due(self, intervals: Mapping[AppName, float]) -> list[AppName]:
         """Apps whose last successful check is longer ago than their interval, in seconds."""

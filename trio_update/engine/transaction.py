@@ -111,8 +111,10 @@ async def _apply(prepared: Prepared, runner: Runner, conduct: Conduct) -> None:
             await effect.apply(runner, conduct.report)
             continue
         conduct.must_not_be_cut("it changes something that can only be finished, not undone")
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + COMMIT_SECONDS):
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + COMMIT_SECONDS) as scope:
             await effect.apply(runner, conduct.report)
+        if scope.cancelled_caught:
+            raise OperationFailed(f"the switch did not end within {COMMIT_SECONDS:g} s")
         conduct.must_not_be_cut(None)
 
 
@@ -133,6 +135,8 @@ async def _commit(
             # The update itself stands.  What is left to remove is left to the next start.
             _log.error("%s: cleaning up after the update failed: %s", ledger.entry.app, error)
             conduct.report(f"Cleaning up failed, the next start tries again: {error}")
+    if ledger.entry.phase is not Phase.COMMITTED:
+        raise OperationFailed(f"the journal could not be written within {COMMIT_SECONDS:g} s")
 
 
 async def _finish(journal: Journal, entry: Entry, runner: Runner, report: Report) -> None:
@@ -177,7 +181,11 @@ async def undo(journal: Journal, entry: Entry, updater: Updater, runner: Runner,
             await effect.settle(runner, report)
     for stage in entry.stages:
         await trio.to_thread.run_sync(files.remove_tree, Path(stage))
-    await updater.tidy()
+    try:
+        await updater.tidy()
+    except OperationFailed as error:
+        # The user's own git at work, say: the app is whole all the same, and every job tidies before it begins.
+        _log.warning("%s: %s", entry.app, error)
     await journal.close(entry)
 
 

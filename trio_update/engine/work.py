@@ -39,17 +39,19 @@ class Worker:
 
     async def one(self, job: Job, app: AppName, request: Request) -> None:
         """Update one app.  Raises what went wrong; the app has been put back then."""
-        await self.refresher.give_way(app)
-        await self._refuse_or_mend_stuck(job, app, request)
-        outcome = await self._transact(job, app, request)
-        job.outcome = outcome.outcome
-        job.apps.append(outcome)
+        async with self.refresher.reserved(app):
+            await self._refuse_or_mend_stuck(job, app, request)
+            outcome = await self._transact(job, app, request)
+            # Nothing waits between the commit and this line: an abort that comes now finds a job that has succeeded.
+            job.outcome = outcome.outcome
+            job.apps.append(outcome)
 
     async def full(self, job: Job) -> None:
         """Update every app in order; what fails does not stop the others.  Raises OperationFailed at the end."""
         failed: list[str] = []
         for app in self.updaters:
             job.must_not_be_cut(None)
+            job.outcome = None
             job.report(f"Updating {app}")
             try:
                 await self.one(job, app, Upgrade())
@@ -169,7 +171,7 @@ _LAST_WORDS = {
     Outcome.SUCCEEDED: "has succeeded",
     Outcome.UNCHANGED: "had nothing to do",
     Outcome.FAILED: "has failed",
-    Outcome.ABORTED: "was aborted, nothing was changed",
+    Outcome.ABORTED: "was aborted",
 }
 
 
