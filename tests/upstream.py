@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from contextlib import AbstractAsyncContextManager
@@ -129,6 +130,13 @@ class Bench:
         """Nothing is left of a job beside the clone, nor in the journal."""
         assert not list(self.folder.glob(".*trio-update*"))
         assert not list((self.data_path / "trio_update" / "journal").glob("*"))
+
+
+def reap_inherited() -> None:
+    """Take in what a killed server left and its successor ended: this process may be a subreaper, and inherits it."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG) != (0, 0):
+            pass
 
 
 def status_of(manager: Manager) -> GitStatus:
