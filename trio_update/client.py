@@ -31,6 +31,7 @@ from trio_update.client_link import (
     why_closed,
     why_rejected,
 )
+from trio_update.groups import unwrapped
 
 __all__ = [
     "BadAddress",
@@ -43,7 +44,6 @@ __all__ = [
     "Unreachable",
     "open_client",
     "read_address",
-    "unwrapped",
 ]
 
 
@@ -98,21 +98,6 @@ class _Pending:
     def settle(self, answer: Reply | ClientError) -> None:
         self.answer = answer
         self.done.set()
-
-
-@contextmanager
-def unwrapped() -> Iterator[None]:
-    """Let the single exception of a nursery out as itself: a nursery that is an implementation detail must not
-    change what a caller has to catch.  Several exceptions at once stay a group."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        only: BaseException = group
-        while isinstance(only, BaseExceptionGroup) and len(only.exceptions) == 1:
-            only = only.exceptions[0]
-        if only is group:
-            raise
-        raise only from only.__cause__
 
 
 class Client:

@@ -106,7 +106,7 @@ def _brief(argv: Sequence[str]) -> list[str]:
     brief: list[str] = []
     items = iter(argv)
     for item in items:
-        if item == "-c":
+        if item == "-c" and argv[0] == "git":
             next(items, None)
         else:
             brief.append(_without_secrets(item))

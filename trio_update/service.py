@@ -13,7 +13,8 @@ import trio
 
 from trio_update.config import Config
 from trio_update.engine.manager import open_manager
-from trio_update.errors import DataPathHeld, StartFailed
+from trio_update.errors import StartFailed
+from trio_update.groups import unwrapped
 
 _log = logging.getLogger(__name__)
 
@@ -70,10 +71,8 @@ def run(config: Config, *, data_path: Path, debug: bool = False) -> int:
 
     Raises: StartFailed, DataPathHeld.
     """
-    try:
-        trio.run(partial(_run, config, data_path, debug), strict_exception_groups=True)
-    except* (StartFailed, DataPathHeld) as group:
-        raise _first(group) from None
+    with unwrapped():
+        trio.run(_run, config, data_path, debug)
     return 0
 
 
@@ -93,11 +92,3 @@ async def _obey(signals: AsyncIterator[int], shutdown: trio.Event) -> None:
     async for number in signals:
         _log.info("stopping: %s", signal.Signals(number).name)
         shutdown.set()
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first leaf of a group: what a start failed with is one thing, however many nurseries it came through."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -270,3 +270,14 @@ async def test_damage_that_only_a_fresh_clone_mends_is_told_and_the_remote_is_as
         assert status_of(manager).is_valid
     bench.expect_whole(upstream.head)
     assert "mine" in saved(bench, "changes.patch").read_text()
+
+
+async def test_a_clone_with_a_mount_inside_is_not_replaced(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Mounting takes root; what the kernel's list of mounts looks like is tested with `host/files.py`.
+    mounted = os.fsencode(bench.path / "data")
+    monkeypatch.setattr("trio_update.host.files.mount_points", lambda: frozenset({b"/", mounted}))
+    inode = bench.path.stat().st_ino
+    async with ready(bench) as manager:
+        with pytest.raises(Refused, match="is mounted inside the clone"):
+            await manager.recover(NAME, hard=True, who="test")
+    assert bench.path.stat().st_ino == inode

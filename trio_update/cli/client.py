@@ -31,9 +31,9 @@ from trio_update.client import (
     RpcError,
     Unreachable,
     open_client,
-    unwrapped,
 )
 from trio_update.errors import Reason
+from trio_update.groups import unwrapped
 
 _PATIENCE = 10.0
 

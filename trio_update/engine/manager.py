@@ -7,20 +7,20 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import msgspec
 import trio
 
-from trio_update.config import AppConfig, Config
+from trio_update.config import Config
 from trio_update.engine.board import Board
 from trio_update.engine.hub import Hub
 from trio_update.engine.jobs import Job, JobRunner, Work
 from trio_update.engine.journal import Journal, holder_id
+from trio_update.engine.opening import config_digest, locked, make_folders, restore
 from trio_update.engine.refresh import Refresher, follow_schedule
 from trio_update.engine.settle import settle_all
 from trio_update.engine.work import Worker
-from trio_update.errors import OperationFailed, Reason, Refused, StartFailed
+from trio_update.errors import OperationFailed, Reason, Refused
 from trio_update.events import Refreshed
-from trio_update.host import files
+from trio_update.groups import unwrapped
 from trio_update.host.klippy import NeverPrinting, PrintState
 from trio_update.host.leftovers import end_orphans
 from trio_update.host.processes import Runner, become_subreaper
@@ -219,13 +219,6 @@ class Manager:
             self.hub.publish(Refreshed(status=self.status()))
 
 
-def config_digest(config: AppConfig) -> str:
-    """Tells whether a stored snapshot was made under this configuration."""
-    import hashlib
-
-    return hashlib.sha256(msgspec.json.encode(config, enc_hook=str)).hexdigest()[:16]
-
-
 @asynccontextmanager
 async def open_manager(
     config: Config,
@@ -243,12 +236,8 @@ async def open_manager(
 
     Raises: DataPathHeld, StartFailed.
     """
-    try:
-        await trio.to_thread.run_sync(_make_folders, data_path)
-        lock = files.InstanceLock(data_path / "database" / "trio_update.lock")
-    except OperationFailed as error:
-        raise StartFailed(f"DATA_PATH cannot be used: {error}") from error
-    with lock:
+    await trio.to_thread.run_sync(make_folders, data_path)
+    with unwrapped(), locked(data_path):
         become_subreaper()
         owner = holder_id(data_path)
         if ended := await end_orphans(owner):
@@ -269,10 +258,10 @@ async def _open(
     updaters = {app.name: make_updater(app, runner, debug=debug) for app in config.apps}
     journal = Journal(data_path / "trio_update" / "journal")
     hub = Hub()
-    async with _store(data_path) as (store, notices):
-        problems = (*(str(problem) for problem in config.problems), *notices)
+    async with open_store(data_path / "database" / "trio_update.db") as (store, notice):
+        problems = (*(str(problem) for problem in config.problems), *([notice] if notice else []))
         board = Board({app.name: app for app in config.apps}, problems)
-        changed = await _restore(config, store, board, updaters)
+        changed = await restore(config, store, board, updaters)
         last_id = await settle_all(journal, updaters, runner, store, board)
         async with trio.open_nursery() as nursery:
 
@@ -294,38 +283,3 @@ async def _open(
                 nursery.start_soon(follow_schedule, config.update_manager, manager.refresh_due)
             yield manager
             nursery.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def _store(data_path: Path) -> AsyncIterator[tuple[Store, tuple[str, ...]]]:
-    try:
-        opened = open_store(data_path / "database" / "trio_update.db")
-        store, notice = await opened.__aenter__()
-    except OperationFailed as error:
-        raise StartFailed(str(error)) from error
-    try:
-        yield store, (notice,) if notice else ()
-    finally:
-        await opened.__aexit__(None, None, None)
-
-
-async def _restore(config: Config, store: Store, board: Board, updaters: Mapping[AppName, Updater]) -> list[AppName]:
-    """Put the stored snapshots on the board.  Returns the apps that have none, or one of another configuration."""
-    stored = await store.snapshots()
-    earlier = await store.earlier()
-    changed = []
-    for app in config.apps:
-        digest, status = stored.get(app.name, ("", None))
-        board.put(app.name, status if status is not None else updaters[app.name].initial())
-        board.set_earlier(app.name, earlier.get(app.name, ()))
-        if digest != config_digest(app):
-            changed.append(app.name)
-    return changed
-
-
-def _make_folders(data_path: Path) -> None:
-    for folder in (data_path / "database", data_path / "trio_update" / "journal"):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OperationFailed(f"cannot make {folder}: {error.strerror}") from error

@@ -6,6 +6,7 @@ as the new one; whatever happens to the process, :func:`settle` makes it so at t
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -54,8 +55,16 @@ class Ledger:
     saved_folder: Path
 
     async def write(self, **changes: object) -> None:
-        self.entry = replace(self.entry, **changes)
-        await self.journal.write(self.entry)
+        """Make the changed entry durable; raises FileTrouble, and the entry is the former one then."""
+        entry = replace(self.entry, **changes)
+        try:
+            await self.journal.write(entry)
+        except OperationFailed:
+            # It may be in place all the same, and only its durability unknown: the disk must say what we go on with.
+            with contextlib.suppress(OperationFailed):
+                await self.journal.write(self.entry)
+            raise
+        self.entry = entry
 
     async def stage(self, beside: Path) -> Path:
         path = beside.with_name(f".{beside.name}.trio-update.{self.entry.job}")
@@ -66,7 +75,8 @@ class Ledger:
 
     async def saved(self) -> Path:
         folder = self.saved_folder
-        await trio.Path(folder).mkdir(parents=True, exist_ok=True)
+        with files.translated("make", folder):
+            await trio.Path(folder).mkdir(parents=True, exist_ok=True)
         return folder
 
 
@@ -86,8 +96,8 @@ async def carry_out(
     ``activate`` restarts services and checks the app's health after the switch, ``committed`` records the success.
     Raises what went wrong, after the app has been put back; :class:`NotPutBack` when that failed too.
     """
-    await ledger.write()
     try:
+        await ledger.write()
         for done in await updater.tidy():
             conduct.report(f"Removed what a killed command had left: {done}")
         prepared = await updater.prepare(request, known, ledger, conduct.report)

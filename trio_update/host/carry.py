@@ -160,7 +160,8 @@ class _Carrier:
             self._made[made] = path
 
     def _finish_directories(self) -> None:
-        # The innermost first: making an entry changes the time of the directory around it.
+        # When all entries are made, because each changes the time; the innermost first, because an outer one may shut
+        # us out.
         for made, path in reversed(self._made.items()):
             with translated("carry over", made):
                 origin = _join(self.source, path)
@@ -205,6 +206,7 @@ def _unlink(path: bytes) -> None:
 
 def _same(a: bytes, status_a: os.stat_result, b: bytes, status_b: os.stat_result) -> bool:
     """Whether ``b`` is what carrying ``a`` over makes: the same inode, or a copy with its size and time."""
+    # Not left to the sizes: a program may append between the two looks at one inode.
     if os.path.samestat(status_a, status_b):
         return True
     if stat.S_IFMT(status_a.st_mode) != stat.S_IFMT(status_b.st_mode):

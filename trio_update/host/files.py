@@ -10,6 +10,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -246,7 +247,9 @@ def mount_points() -> frozenset[bytes]:
     with translated("read", "/proc/self/mountinfo"):
         lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
     # proc(5): the fifth field; blank, tab, newline and backslash are written as three octal digits.
-    return frozenset(line.split(b" ")[4].decode("unicode_escape").encode("latin-1") for line in lines)
+    return frozenset(
+        re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), line.split(b" ")[4]) for line in lines
+    )
 
 
 def is_mount_point(path: Path) -> bool:

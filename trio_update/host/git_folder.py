@@ -16,10 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trio_update.errors import FileTrouble, OperationFailed
+from trio_update.host import files
 from trio_update.host.leftovers import processes_in
 
 _HASH = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _LEFTOVER = re.compile(r"tmp_(?:pack|idx|rev|obj|bitmap|mtimes)_\w+|.*\.lock")
+_OBJECT_STAGE = "tmp_objdir-"
+# What a fetch writes into the mark that protects its pack until the refs are there; a user's own marks say otherwise.
+_KEPT_FOR_FETCH = b"fetch-pack "
 _IN_PROGRESS = ("rebase-merge", "rebase-apply", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "BISECT_LOG")
 
 
@@ -114,8 +118,20 @@ def _identity(path: Path) -> tuple[int, ...]:
 
 
 def leftovers(folder: GitFolder) -> list[Path]:
-    """Locks and temporary files that a git process which is gone may have left."""
-    return [path for directory in _lock_folders(folder) for path in directory if _LEFTOVER.fullmatch(path.name)]
+    """Locks and temporary files and folders that a git process which is gone may have left."""
+    objects = folder.common_dir / "objects"
+    return [
+        *(path for directory in _lock_folders(folder) for path in directory if _LEFTOVER.fullmatch(path.name)),
+        *(path for path in (objects / "pack").glob("pack-*.keep") if _is_kept_for_fetch(path)),
+        *objects.glob(f"{_OBJECT_STAGE}*"),
+    ]
+
+
+def _is_kept_for_fetch(path: Path) -> bool:
+    try:
+        return path.read_bytes().startswith(_KEPT_FOR_FETCH)
+    except OSError:
+        return False
 
 
 def _lock_folders(folder: GitFolder) -> Iterator[Iterator[Path]]:
@@ -145,7 +161,7 @@ def _fan_out(objects: Path) -> Iterator[Path]:
     except OSError:
         return
     for name in names:
-        if len(name) == 2 or name.startswith("tmp_objdir-"):
+        if len(name) == 2:
             yield objects / name
 
 
@@ -161,10 +177,7 @@ def clear_leftovers(folder: GitFolder) -> tuple[list[Path], list[int]]:
     if holders:
         return [], holders
     for path in found:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise FileTrouble("remove the stale lock", path, error.errno, error.strerror or str(error)) from error
+        files.remove_tree(path)
     return found, []
 
 
@@ -173,7 +186,6 @@ def empty_objects(folder: GitFolder) -> list[Path]:
     return [
         path
         for fan in _fan_out(folder.common_dir / "objects")
-        if len(fan.name) == 2
         for path in _files(fan, deep=False)
         if path.stat().st_size == 0
     ]

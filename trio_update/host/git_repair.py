@@ -14,7 +14,8 @@ import trio
 
 from trio_update.errors import FileTrouble, OperationFailed
 from trio_update.host import files
-from trio_update.host.git import Report, Repository, git_environment
+from trio_update.host.git import Report, Repository
+from trio_update.host.git_command import git_environment
 from trio_update.host.git_folder import (
     GitFolder,
     broken_refs,

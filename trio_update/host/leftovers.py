@@ -58,8 +58,9 @@ def processes_in(root: Path, program: str) -> list[int]:
 
 async def _wait_gone(killed: dict[int, int]) -> None:
     try:
-        for pid, pidfd in killed.items():
+        for pidfd in killed.values():
             await trio.lowlevel.wait_readable(pidfd)
+        for pid in killed:
             _reap(pid)
     finally:
         for pidfd in killed.values():
@@ -67,7 +68,7 @@ async def _wait_gone(killed: dict[int, int]) -> None:
 
 
 def _reap(pid: int) -> None:
-    # As a subreaper we may have inherited it, and it would stay a zombie.
+    # As a subreaper we may have inherited it, now that its parent has ended too, and it would stay a zombie.
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
 

@@ -17,7 +17,7 @@ from typing import TypeVar
 import msgspec
 import trio
 
-from trio_update.errors import OperationFailed
+from trio_update.errors import OperationFailed, StartFailed
 from trio_update.model import AppName, AppStatus, JobId, JobRecord, Release
 
 _log = logging.getLogger(__name__)
@@ -121,12 +121,12 @@ def _decode(data: bytes, kind: type[T]) -> T | None:
 async def open_store(path: Path) -> AsyncIterator[tuple[Store, str | None]]:
     """Open the database, making or migrating it.  A damaged one is set aside, and a sentence says so.
 
-    Raises: OperationFailed when no database can be made there at all.
+    Raises: StartFailed when no database can be made there at all.
     """
     try:
         connection, notice = await trio.to_thread.run_sync(_open_or_rebuild, path)
     except (sqlite3.Error, OSError, Damaged) as error:
-        raise OperationFailed(f"cannot make a database at {path}: {error}") from error
+        raise StartFailed(f"cannot make a database at {path}: {error}") from error
     try:
         yield Store(connection, path), notice
     finally:

@@ -56,7 +56,7 @@ class MoveHead(msgspec.Struct, frozen=True, kw_only=True, tag="move_head"):
         if not self.keep_index or await index_is_unreadable(repository.path):
             await drop_index(repository.path)
         await repository.reset(self.old)
-        await trio.to_thread.run_sync(_remove_added, repository.path, self.added)
+        await trio.to_thread.run_sync(_remove_files, repository.path, self.added)
         await move_submodules(repository)
         await trio.to_thread.run_sync(files.sync_filesystem, repository.path)
         await expect_clean(repository, self.old)
@@ -69,6 +69,7 @@ class MoveHead(msgspec.Struct, frozen=True, kw_only=True, tag="move_head"):
 class RestoreHead(msgspec.Struct, frozen=True, kw_only=True, tag="restore_head"):
     """Soft recovery: files, index and ``branch`` to commit ``new``, the branch tracking ``remote``/``branch``.
 
+    ``removed``: paths that ``new`` does not track and the commit before it did.
     Goes forward only: what it throws away (local changes) was saved before, and what it makes needs no network, so
     finishing it is both possible and what the user asked for.
     """
@@ -77,6 +78,7 @@ class RestoreHead(msgspec.Struct, frozen=True, kw_only=True, tag="restore_head")
     branch: str
     remote: str
     new: str
+    removed: tuple[bytes, ...] = ()
 
     @property
     def reversible(self) -> bool:
@@ -102,6 +104,8 @@ class RestoreHead(msgspec.Struct, frozen=True, kw_only=True, tag="restore_head")
         # Interrupted: nothing that stands in the work tree or the index is trusted, see the module's docstring.
         await clear_locks(Path(self.path))
         await drop_index(Path(self.path))
+        # Only the index knew that these belong to the old commit: without it the checkout would leave them.
+        await trio.to_thread.run_sync(_remove_files, Path(self.path), self.removed)
         await self.apply(runner, report)
         report(f"{self.path} was recovered to {self.new[:8]}")
 
@@ -140,11 +144,16 @@ class ReplaceClone(msgspec.Struct, frozen=True, kw_only=True, tag="replace_clone
 
     async def discard(self, runner: Runner, report: Report) -> None:
         """Carry over what came into the old clone since the first pass, then remove it."""
-        if self.old_inode is not None and await trio.to_thread.run_sync(_inode, Path(self.stage)) == self.old_inode:
+        stage, doomed = Path(self.stage), Path(f"{self.stage}.old")
+        if self.old_inode is not None and await trio.to_thread.run_sync(_inode, stage) == self.old_inode:
             tracked = (await Repository(Path(self.live), runner).tracked()).union(self.dropped)
-            await carry_untracked(Path(self.stage), Path(self.live), tracked, Path(self.aside), report)
+            await carry_untracked(stage, Path(self.live), tracked, Path(self.aside), report)
             await trio.to_thread.run_sync(files.sync_filesystem, Path(self.live))
-        await trio.to_thread.run_sync(files.remove_tree, Path(self.stage))
+            # By another name it is never carried from again: in a clone that is half removed, folders that held
+            # tracked files look like empty ones of the user's.
+            await trio.to_thread.run_sync(files.rename, stage, doomed)
+        await trio.to_thread.run_sync(files.remove_tree, doomed)
+        await trio.to_thread.run_sync(files.remove_tree, stage)
 
     def _switch(self, forward: bool) -> None:
         """Put the wanted clone at ``live``; does nothing when it stands there already."""
@@ -195,21 +204,23 @@ async def carry_untracked(source: Path, target: Path, tracked: frozenset[bytes],
         names = ", ".join(text(path) for path in found.put_aside[:5])
         report(f"{len(found.put_aside)} files whose place is taken were saved in {aside}: {names}")
     if found.left_out:
-        report(f"not carried over (sockets, devices): {', '.join(text(path) for path in found.left_out[:5])}")
+        report(f"not carried over (sockets, devices, mounts, submodules): {', '.join(text(path) for path in found.left_out[:5])}")
 
 
 def _carry(source: Path, target: Path, tracked: frozenset[bytes], aside: Path) -> CarryReport:
     return carry_over(source, target, tracked, aside=aside)
 
 
-def _remove_added(root: Path, added: tuple[bytes, ...]) -> None:
-    """Remove files that only the undone commit had, and the folders that it leaves empty."""
+def _remove_files(root: Path, names: tuple[bytes, ...]) -> None:
+    """Remove files that only the abandoned commit had, and the folders that this leaves empty."""
     folder = survey(root)
     if folder is None:
         raise OperationFailed(f"No git repository at {root}")
     base = os.fsencode(root)
-    for name in added:
+    for name in names:
         path = os.path.join(base, name)
+        if _leads_away(base, path):
+            continue
         try:
             if os.path.lexists(path) and not (os.path.isdir(path) and not os.path.islink(path)):
                 os.unlink(path)
@@ -218,10 +229,20 @@ def _remove_added(root: Path, added: tuple[bytes, ...]) -> None:
             raise FileTrouble("remove", text(path), error.errno, error.strerror or str(error)) from error
 
 
+def _leads_away(base: bytes, path: bytes) -> bool:
+    """Whether a folder on the way to ``path`` is a link now: what is behind it is not the abandoned commit's."""
+    while len(path := os.path.dirname(path)) > len(base):
+        if os.path.islink(path):
+            return True
+    return False
+
+
 def _prune(base: bytes, directory: bytes) -> None:
     while len(directory) > len(base):
         try:
             os.rmdir(directory)
+        except FileNotFoundError:
+            pass  # a former attempt came as far as this
         except OSError:  # not empty: the user's, or another tracked file's
             return
         directory = os.path.dirname(directory)

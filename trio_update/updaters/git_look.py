@@ -13,7 +13,8 @@ import trio
 
 from trio_update.config import GitRepoConfig
 from trio_update.errors import CommandFailed, OperationFailed
-from trio_update.host.git import Report, Repository, explain
+from trio_update.host.git import Report, Repository
+from trio_update.host.git_command import explain
 from trio_update.host.git_folder import GitFolder, survey
 from trio_update.host.git_output import CommitLog, Settings, WorkTree, tells_corruption
 from trio_update.model import Channel
@@ -112,7 +113,6 @@ async def _gather(
         return facts(upstream=None, target=None, version=None, target_version=None)
     upstream = await _upstream(repository, tree, tracking)
     pin = await _pin(repository, config.pinned_commit, head) if config.pinned_commit else None
-    log: CommitLog | None = None
     if pin is not None:
         target: str | None = pin.commit if pin.ahead else head
     elif upstream is None or tracking is None:
@@ -122,26 +122,37 @@ async def _gather(
     else:
         tag = choose_tag(config.channel, await repository.tags(merged=tracking.ref, contains="HEAD"))
         target = tag.commit if tag else head
+    log = CommitLog()
     if target is not None and target != head:
         log = await repository.log(head, target)
+    commits = log.commits()
+    if tracking is not None and target == tracking.ref:
+        target = log.tip
     versions = await _versions(repository, [head] if target is None else [head, target])
     return facts(
         upstream=upstream,
         target=target,
         version=versions[0],
         target_version=None if target is None else versions[-1],
-        commits=log.commits() if log else (),
-        commits_count=log.count if log else 0,
+        commits=commits,
+        commits_count=log.count,
         pin=pin,
     )
 
 
 async def _upstream(repository: Repository, tree: WorkTree, tracking: Tracking | None) -> str | None:
-    """The commit of the tracked branch, or ``None`` when the branch is gone.  In step with HEAD: no process needed."""
+    """What leads to the tip of the tracked branch, or ``None`` when the branch is gone.
+
+    A commit, or the branch's own ref when git-status has counted commits there that HEAD lacks: the log of these begins
+    with the tip, so no process is needed to find it.
+    """
     if tracking is None:
         return None
     if tree.upstream is not None and tree.ahead == 0 and tree.behind == 0:
         return tree.head
+    # Another name than this one means that the refspec of the remote puts its branches elsewhere.
+    if tree.upstream == f"{tracking.remote}/{tracking.branch}" and tree.behind:
+        return tracking.ref
     return await repository.resolve(tracking.ref)
 
 

@@ -166,12 +166,13 @@ def collisions(root: Path, changes: Mapping[bytes, str]) -> list[bytes]:
     taken = []
     for path in added:
         full = os.path.join(base, path)
-        if os.path.isdir(full) and not os.path.islink(full):
+        # A link or a file where a folder has to be: what is seen at ``full`` would be somewhere else.
+        if blocking := [parent for parent in _parents(path) if _is_no_folder(base, parent)]:
+            taken += [parent for parent in blocking if parent not in deleted]
+        elif os.path.isdir(full) and not os.path.islink(full):
             taken += [found for found in _files_below(base, path) if found not in deleted]
         elif os.path.lexists(full):
             taken.append(path)
-        else:
-            taken += [parent for parent in _parents(path) if _is_no_folder(base, parent) and parent not in deleted]
     return list(dict.fromkeys(taken))
 
 
@@ -218,9 +219,21 @@ async def prepare_soft_recovery(
     await _save_in_the_way(repository, facts, goal, workshop, report)
     old = Target(facts.version.short if facts.version else "", head or "")
     new = Target(await describe(repository, goal), goal)
-    effect = RestoreHead(path=str(config.path), branch=config.primary_branch, remote=remote, new=goal)
+    effect = RestoreHead(
+        path=str(config.path),
+        branch=config.primary_branch,
+        remote=remote,
+        new=goal,
+        removed=await _removed(repository, head, goal),
+    )
     await trio.to_thread.run_sync(files.sync_filesystem, facts.folder.common_dir)
     return Prepared(old, new, effects=(effect,), notes=notes)
+
+
+async def _removed(repository: Repository, head: str | None, goal: str) -> tuple[bytes, ...]:
+    if head is None or head == goal:
+        return ()
+    return tuple(path for path, kind in (await repository.changes(head, goal)).items() if kind == "D")
 
 
 async def _primary_tip(config: GitRepoConfig, repository: Repository, remote: str, report: Report) -> str:

@@ -12,7 +12,8 @@ import trio
 from trio_update.config import GitRepoConfig
 from trio_update.errors import CommandFailed, FileTrouble, OperationFailed, Reason, Refused
 from trio_update.host import files
-from trio_update.host.git import Repository, clone, git_environment
+from trio_update.host.git import Repository, clone
+from trio_update.host.git_command import git_environment
 from trio_update.host.git_folder import GitFolder, survey
 from trio_update.host.git_output import Settings
 from trio_update.host.processes import Runner
@@ -54,6 +55,7 @@ async def prepare_hard_recovery(
     stage = await workshop.stage(live)
     report(f"Cloning {config.name} afresh")
     fresh = await clone(runner, url, stage, branch=config.primary_branch, arguments=_shape(old, known), report=report)
+    await _expect_tracking(config, fresh)
     commit = await _checkout(config, fresh, old.head, report)
     tracked = await fresh.tracked()
     inode = await trio.to_thread.run_sync(_inode, stage)
@@ -110,6 +112,17 @@ def _shallow_depth(known: GitStatus) -> int:
     return min(int(count), 1000) if count.isdigit() else 0
 
 
+async def _expect_tracking(config: GitRepoConfig, fresh: Repository) -> None:
+    """git-clone only warns when it cannot write this part of the configuration, as on a full disk."""
+    folder = await trio.to_thread.run_sync(survey, fresh.path)
+    settings = await fresh.settings(folder) if folder is not None else Settings()
+    if settings.upstream(config.primary_branch) is None or "origin" not in settings.remotes():
+        raise OperationFailed(
+            f"the fresh clone of {config.name} was not configured as it should be: is the disk full? Free some space "
+            "and try again"
+        )
+
+
 async def _checkout(config: GitRepoConfig, fresh: Repository, former: str | None, report: Report) -> str:
     """Check out the commit that the old clone was on, or the branch's newest when the branch doesn't have it."""
     tip = await fresh.resolve("HEAD")
@@ -144,6 +157,8 @@ async def _save(old: OldClone, fresh: Repository, live: Path, aside: Path, repor
         )
         report(f"Your local commits and stashes were saved in {bundle} (see git-bundle)")
     except CommandFailed as failed:
+        if _is_no_fault_of_the_clone(failed):
+            raise  # trying again may save them, going on would lose them
         if "empty bundle" not in failed.output:
             report(f"Local commits could not be saved, the old clone is too damaged: {failed.output.splitlines()[-1]}")
 
@@ -160,12 +175,20 @@ async def _drop(
     try:
         former = await repository.tracked_by("HEAD") - tracked
         changed = tuple(sorted(former.intersection(await repository.changed())))
-    except CommandFailed:
+    except CommandFailed as failed:
+        if _is_no_fault_of_the_clone(failed):
+            raise
         return frozenset()
     await trio.to_thread.run_sync(files.copy_aside, repository.path, changed, aside)
     if changed:
         report(f"{len(changed)} files that you changed and that the new version lacks were saved in {aside}")
     return former
+
+
+def _is_no_fault_of_the_clone(failed: CommandFailed) -> bool:
+    """Whether a command was killed, or the disk let it down, instead of meeting damage in the old clone."""
+    signs = ("No space left on device", "Disk quota exceeded", "Read-only file system")
+    return failed.returncode < 0 or any(sign in failed.output for sign in signs)
 
 
 async def _changes_against(fresh: Repository, live: Path) -> bytes:
@@ -214,6 +237,12 @@ def _real_place(path: Path) -> Path:
         raise Refused(
             Reason.NOT_SUPPORTED,
             f"{real} is a mount point, which cannot be exchanged: move the clone into a folder on it",
+        )
+    inside = os.fsencode(real) + b"/"
+    if mounted := [point for point in files.mount_points() if point.startswith(inside)]:
+        raise Refused(
+            Reason.NOT_SUPPORTED,
+            f"{os.fsdecode(mounted[0])} is mounted inside the clone and would go away with it: unmount it first",
         )
     return real
 

@@ -1,0 +1,57 @@
+"""What a manager needs before it can work: its folders, and what it knew last."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import msgspec
+
+from trio_update.config import AppConfig, Config
+from trio_update.engine.board import Board
+from trio_update.errors import FileTrouble, StartFailed
+from trio_update.host.files import InstanceLock
+from trio_update.host.store import Store
+from trio_update.model import AppName
+from trio_update.updaters.base import Updater
+
+
+def config_digest(config: AppConfig) -> str:
+    """Tells whether a stored snapshot was made under this configuration."""
+    return hashlib.sha256(msgspec.json.encode(config, enc_hook=str)).hexdigest()[:16]
+
+
+@contextmanager
+def locked(data_path: Path) -> Iterator[None]:
+    """Keep other managers off DATA_PATH while the context lasts.  Raises: DataPathHeld, StartFailed."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(InstanceLock(data_path / "database" / "trio_update.lock"))
+        except FileTrouble as error:
+            raise StartFailed(f"DATA_PATH cannot be used: {error}") from error
+        yield
+
+
+async def restore(config: Config, store: Store, board: Board, updaters: Mapping[AppName, Updater]) -> list[AppName]:
+    """Put the stored snapshots on the board.  Returns the apps that have none, or one of another configuration."""
+    stored = await store.snapshots()
+    earlier = await store.earlier()
+    changed = []
+    for app in config.apps:
+        digest, status = stored.get(app.name, ("", None))
+        board.put(app.name, status if status is not None else updaters[app.name].initial())
+        board.set_earlier(app.name, earlier.get(app.name, ()))
+        if digest != config_digest(app):
+            changed.append(app.name)
+    return changed
+
+
+def make_folders(data_path: Path) -> None:
+    """Make the folders below DATA_PATH that everything else expects.  Raises: StartFailed."""
+    for folder in (data_path / "database", data_path / "trio_update" / "journal"):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StartFailed(f"DATA_PATH cannot be used: cannot make {folder}: {error.strerror}") from error
