@@ -1,0 +1,129 @@
+"""The playground's life: built, served until a signal, removed."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from trio_update.config import load_config
+from trio_update.config.values import ServerConfig
+from trio_update.demo.gitserver import serve_git
+from trio_update.demo.site import Site, build, describe, keep_slow_busy
+from trio_update.errors import CommandFailed, DataPathHeld, StartFailed
+from trio_update.service import serve
+
+_log = logging.getLogger(__name__)
+
+_DEFAULT_PORT = ServerConfig().port
+_REMOVAL = 30.0
+
+
+def run_playground(port: int | None) -> None:
+    """Return after a graceful stop, everything removed.  Raises: StartFailed."""
+    with _nobodys_configuration():
+        try:
+            trio.run(_playground, port)
+        except* (StartFailed, DataPathHeld) as group:
+            raise _first(group) from None
+
+
+@contextmanager
+def _nobodys_configuration() -> Iterator[None]:
+    """Keep the user's git configuration (rewritten URLs, proxies, hooks) away from the git commands of this process."""
+    ours = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "NO_PROXY": "*", "no_proxy": "*"}
+    before = {key: os.environ.get(key) for key in ours}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                del os.environ[key]
+            else:
+                os.environ[key] = value
+
+
+async def _playground(port: int | None) -> None:
+    shutdown = trio.Event()
+    # First of all: a signal must not find a folder that nobody would remove.  SIGHUP: somebody closed the terminal.
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        async with _temporary_folder() as folder, trio.open_nursery() as nursery:
+            nursery.start_soon(_stop, signals, shutdown, nursery.cancel_scope)
+            await _build_and_serve(Site(folder), port, shutdown)
+            nursery.cancel_scope.cancel()
+
+
+async def _stop(signals: AsyncIterator[int], shutdown: trio.Event, scope: trio.CancelScope) -> None:
+    async for _ in signals:
+        if shutdown.is_set():
+            # Asked twice: no more patience.
+            scope.cancel()
+        shutdown.set()
+
+
+async def _build_and_serve(site: Site, port: int | None, shutdown: trio.Event) -> None:
+    chosen = port if port is not None else _free_port()
+    async with trio.open_nursery() as nursery:
+        try:
+            await trio.to_thread.run_sync(site.make_folders)
+            server = await nursery.start(serve_git, site.upstreams)
+            await build(site, server, chosen)
+        except* (CommandFailed, OSError) as group:
+            raise StartFailed(f"cannot build the playground in {site.folder}: {_first(group)}") from None
+        nursery.start_soon(keep_slow_busy, site, server)
+        config = await trio.to_thread.run_sync(load_config, site.config)
+        if not shutdown.is_set():
+            async with trio.open_nursery() as serving:
+                url = await serving.start(partial(serve, config, data_path=site.data, shutdown=shutdown))
+                with contextlib.suppress(BrokenPipeError):
+                    print(describe(site, server, url, default=chosen == _DEFAULT_PORT), flush=True)
+        nursery.cancel_scope.cancel()
+
+
+def _free_port() -> int:
+    """The default port when nobody listens on it, else one that the system chooses."""
+    for port in (_DEFAULT_PORT, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise StartFailed("no port is free on 127.0.0.1")
+
+
+@asynccontextmanager
+async def _temporary_folder() -> AsyncIterator[Path]:
+    try:
+        made = await trio.to_thread.run_sync(partial(tempfile.mkdtemp, prefix="trio-update-demo-"))
+    except OSError as error:
+        raise StartFailed(f"cannot make a temporary directory for the playground (see TMPDIR): {error}") from error
+    folder = Path(made)
+    try:
+        yield folder
+    finally:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + _REMOVAL):
+            await trio.to_thread.run_sync(_remove, folder)
+
+
+def _remove(folder: Path) -> None:
+    # The user may be at work in there; one file that appears meanwhile must not keep all the others.
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        _log.warning("%s could not be removed completely: remove the rest by hand", folder)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
