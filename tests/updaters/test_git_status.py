@@ -282,3 +282,33 @@ async def test_a_remote_that_would_run_a_command_is_not_asked(bench: Bench, url:
     assert status.anomalies
     assert not list(bench.folder.rglob("sprung"))
     assert os.path.exists(bench.path / "main.py")
+
+
+async def test_versions_are_what_git_describes_whatever_comes_between_two_looks(bench: Bench) -> None:
+    """Most versions are inferred from the last look; after each kind of change they must still be git's own."""
+
+    def described(commit: str) -> str:
+        return bench.git("describe", "--tags", "--long", commit).rpartition("-g")[0]
+
+    async with bench.manager() as manager:
+        await manager.wait_ready()
+        for change in ("commit", "side branch", "tag behind HEAD", "tag at the tip", "tag on HEAD", "local commit"):
+            if change == "side branch":
+                git(bench.upstream.path, "checkout", "-qb", "side", "HEAD~2")
+                bench.upstream.commit({"side.txt": "x"})
+                git(bench.upstream.path, "checkout", "-q", "master")
+                git(bench.upstream.path, "merge", "-q", "-X", "ours", "--no-edit", "side")
+            elif change == "tag behind HEAD":
+                git(bench.upstream.path, "tag", "v0.1.1", bench.git("rev-parse", "HEAD~1"))
+            elif change == "tag at the tip":
+                bench.upstream.commit(tag="v0.2.0")
+            elif change == "tag on HEAD":
+                bench.git("tag", "-am", "mine", "v0.1.2")
+            elif change == "local commit":
+                (bench.path / "main.py").write_text("mine\n")
+                bench.git("commit", "-qam", "mine")
+            bench.upstream.commit()
+            await manager.refresh("app")
+            status = status_of(manager)
+            assert status.remote_hash == bench.upstream.head, change
+            assert (status.version, status.remote_version) == (described("HEAD"), described("origin/master")), change

@@ -16,6 +16,8 @@ from tests.upstream import NAME, Bench, Upstream, git, status_of
 from trio_update.config import HealthCheck
 from trio_update.engine.manager import Manager
 from trio_update.errors import OperationFailed, Reason, Refused
+from trio_update.host.git import Repository
+from trio_update.host.processes import Runner
 from trio_update.model import Channel, Outcome
 
 
@@ -312,3 +314,18 @@ async def test_names_that_are_not_utf8_pass(tmp_path: Path) -> None:
         assert not os.path.lexists(bench.path / odd)
         (bench.path / odd).write_text("mine")
         assert await refused(manager, Reason.INVALID)
+
+
+async def test_what_a_partial_clone_lacks_is_fetched_before_the_switch(bench: Bench) -> None:
+    git(bench.upstream.path, "config", "uploadpack.allowFilter", "true")
+    git(bench.upstream.path, "config", "uploadpack.allowAnySHA1InWant", "true")
+    shutil.rmtree(bench.path)
+    bench.upstream.clone(bench.path, "--filter=blob:none")
+    old, new = bench.head, bench.upstream.commit({"big.txt": "x" * 1000, "lib/two.py": None})
+    repository = Repository(bench.path, Runner("test"))
+    await repository.fetch("origin")
+    await repository.bring_blobs("origin", old, new, None)
+    bench.upstream.path.rename(bench.folder / "away")
+    await repository.reset(new)
+    (bench.folder / "away").rename(bench.upstream.path)
+    bench.expect_whole(new)

@@ -54,6 +54,15 @@ class Ledger:
     entry: Entry
     saved_folder: Path
 
+    async def begin(self) -> None:
+        """Make the entry durable for the first time; raises FileTrouble, and there is none then."""
+        try:
+            await self.journal.write(self.entry)
+        except OperationFailed:
+            with contextlib.suppress(OperationFailed):
+                await self.journal.close(self.entry)
+            raise
+
     async def write(self, **changes: object) -> None:
         """Make the changed entry durable; raises FileTrouble, and the entry is the former one then."""
         entry = replace(self.entry, **changes)
@@ -96,8 +105,8 @@ async def carry_out(
     ``activate`` restarts services and checks the app's health after the switch, ``committed`` records the success.
     Raises what went wrong, after the app has been put back; :class:`NotPutBack` when that failed too.
     """
+    await ledger.begin()
     try:
-        await ledger.write()
         for done in await updater.tidy():
             conduct.report(f"Removed what a killed command had left: {done}")
         prepared = await updater.prepare(request, known, ledger, conduct.report)

@@ -12,7 +12,15 @@ from pathlib import Path
 import trio
 
 from trio_update.errors import CommandFailed
-from trio_update.host.git_command import LOCAL_TIMEOUT, SILENCE, TRANSFER, explain, git_argv, git_environment
+from trio_update.host.git_command import (
+    LOCAL_TIMEOUT,
+    SILENCE,
+    TRANSFER,
+    explain,
+    explain_disk,
+    git_argv,
+    git_environment,
+)
 from trio_update.host.git_folder import GitFolder, copy_index, unlink
 from trio_update.host.git_output import (
     LOG_FORMAT,
@@ -50,17 +58,20 @@ class Repository:
         stdin: bytes = b"",
         stdout_sink: Callable[[bytes], None] | None = None,
     ) -> Completed:
-        return await self.runner.run(
-            git_argv(options, arguments),
-            cwd=self.path,
-            env=git_environment(self.path) | dict(environ or {}),
-            check=check,
-            on_line=on_line,
-            silence=silence,
-            timeout=timeout,
-            stdin=stdin,
-            stdout_sink=stdout_sink,
-        )
+        try:
+            return await self.runner.run(
+                git_argv(options, arguments),
+                cwd=self.path,
+                env=git_environment(self.path) | dict(environ or {}),
+                check=check,
+                on_line=on_line,
+                silence=silence,
+                timeout=timeout,
+                stdin=stdin,
+                stdout_sink=stdout_sink,
+            )
+        except CommandFailed as failed:
+            raise explain_disk(failed) from None
 
     async def settings(self, folder: GitFolder) -> Settings:
         """The clone's own configuration; read by file name, so that a clone without a readable HEAD tells it too."""
@@ -198,21 +209,30 @@ class Repository:
         lines = text(done.stdout).splitlines()
         return tuple(line.removesuffix(": needs update") for line in lines if line.endswith(": needs update"))
 
-    async def bring_blobs(self, old: str, new: str, report: Report | None) -> None:
-        """Fetch, in one go, the contents that a ``blob:none`` clone lacks for going from ``old`` to ``new``.
+    async def bring_blobs(self, remote: str, old: str, new: str, report: Report | None) -> None:
+        """Fetch, in one go, the contents that a ``blob:none`` clone may lack for going from ``old`` to ``new``.
 
-        A content diff makes git ask for all missing blobs in one batch; without this a checkout would go to the network
-        in the middle of the switch.
+        Without this the checkout would go to the network in the middle of the switch.  A fetch of each object by its
+        name is what git does then too, but silently: here its progress is seen, and a remote that hangs is noticed.
         """
+        done = await self.git("diff-tree", "-r", "--raw", "--no-abbrev", "--no-renames", "--end-of-options", old, new)
+        # :OLD_MODE NEW_MODE OLD_OBJECT NEW_OBJECT STATUS, a tab, and the path
+        entries = [line.split(b"\t")[0].split() for line in done.stdout.splitlines()]
+        wanted = {entry[3] for entry in entries if entry[1] != b"160000" and entry[3].strip(b"0")}
+        if not wanted:
+            return
         await self.git(
-            "diff",
-            "--no-ext-diff",
-            "--no-textconv",
-            "--shortstat",
+            "fetch",
+            "--progress",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--recurse-submodules=no",
+            "--filter=blob:none",
+            "--stdin",
             "--end-of-options",
-            old,
-            new,
-            options=TRANSFER,
+            remote,
+            options=(*TRANSFER, ("fetch.negotiationAlgorithm", "noop")),
+            stdin=b"\n".join(sorted(wanted)) + b"\n",
             on_line=report,
             silence=SILENCE,
             timeout=None,

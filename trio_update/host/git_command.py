@@ -66,6 +66,15 @@ def git_argv(options: Sequence[tuple[str, str]], arguments: Sequence[str]) -> li
     return [*argv, *arguments]
 
 
+_PERHAPS_FULL = "the disk is full or does not take the data: look at its free space, and into the kernel's log"
+# git tells that it could not write a file of the work tree, and not why.
+_DISK_ADVICE = (
+    ("No space left on device", "the disk is full: free some space and try again"),
+    ("unable to write", _PERHAPS_FULL),
+    ("could not write", _PERHAPS_FULL),
+    ("failed to write", _PERHAPS_FULL),
+    ("write error", _PERHAPS_FULL),
+)
 _ADVICE = (
     ("terminal prompts disabled", "the remote asks for a password: store credentials for it, or use an ssh key"),
     ("Authentication failed", "the remote refused the stored credentials"),
@@ -73,7 +82,7 @@ _ADVICE = (
     ("Host key verification failed", "connect once by hand with ssh, so that the remote's host key is known"),
     ("dubious ownership", "the clone belongs to another user: give it to the user that runs the updates (chown -R)"),
     ("transport 'ext' not allowed", "a remote that runs a command is not allowed: set an https or ssh URL"),
-    ("No space left on device", "the disk is full: free some space and try again"),
+    *_DISK_ADVICE,
     ("Could not resolve host", "the network or the name service is down"),
     (".lock': File exists", "another git command works on this clone"),
 )
@@ -81,8 +90,16 @@ _ADVICE = (
 
 def explain(failed: CommandFailed, url: str = "") -> CommandFailed:
     """The same failure with what to do about it, where that is known."""
-    for sign, advice in _ADVICE:
-        if sign in failed.output:
-            where = f" ({url})" if url else ""
+    return _advised(failed, _ADVICE, f" ({url})" if url else "")
+
+
+def explain_disk(failed: CommandFailed) -> CommandFailed:
+    """The same for what any command may meet, with a remote or without."""
+    return _advised(failed, _DISK_ADVICE, "")
+
+
+def _advised(failed: CommandFailed, known: Sequence[tuple[str, str]], where: str) -> CommandFailed:
+    for sign, advice in known:
+        if sign in failed.output and advice not in failed.output:
             return CommandFailed(failed.argv, failed.returncode, f"{failed.output}\n{advice}{where}")
     return failed

@@ -112,6 +112,13 @@ class Settings:
                 found[key[len("remote.") : -len(".url")]] = values[0]
         return found
 
+    def promisor(self) -> str | None:
+        """The remote that a partial clone gets missing objects from; ``None``: the clone is complete."""
+        for key, values in self.values.items():
+            if key.startswith("remote.") and key.endswith(".promisor") and values[-1] == "true":
+                return key[len("remote.") : -len(".promisor")]
+        return self.get("extensions.partialclone")
+
     def upstream(self, branch: str) -> tuple[str, str] | None:
         """``(remote, branch on the remote)`` that a local branch tracks."""
         remote, merge = self.get(f"branch.{branch}.remote"), self.get(f"branch.{branch}.merge")
@@ -160,6 +167,7 @@ class CommitLog:
 
     def __init__(self) -> None:
         self.count = 0
+        self.tagged = False
         self.tip: str | None = None
         self._kept: list[Commit] = []
         self._untagged = 0
@@ -182,6 +190,8 @@ class CommitLog:
         self.count += 1
         if self.tip is None:
             self.tip = text(record[: record.index(b"\0")])
+        # hash, author, date, decorations
+        self.tagged = self.tagged or bool(record.split(b"\0", 4)[3])
         if self.count > TAG_HORIZON:
             return
         commit = read_commit(record)

@@ -94,10 +94,10 @@ async def repair(
     if empty:
         await _trash(empty)
         done.append(f"{len(empty)} empty objects")
-    if not await _connected(repository):
+    if not await is_connected(repository):
         await _fetch_again(repository, folder, url, stage, report)
         done.append("fetched all objects again")
-        if not await _connected(repository):
+        if not await is_connected(repository):
             return None
     if not folder.index_whole:
         await repository.git("read-tree", "HEAD")
@@ -127,7 +127,7 @@ async def _trash(paths: list[Path]) -> None:
         await trio.to_thread.run_sync(unlink, path)
 
 
-async def _connected(repository: Repository) -> bool:
+async def is_connected(repository: Repository) -> bool:
     """Whether everything that HEAD and the refs lead to is there."""
     done = await repository.git(
         "fsck", "--connectivity-only", "--no-dangling", "--no-progress", check=range(256), timeout=600

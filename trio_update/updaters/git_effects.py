@@ -204,7 +204,8 @@ async def carry_untracked(source: Path, target: Path, tracked: frozenset[bytes],
         names = ", ".join(text(path) for path in found.put_aside[:5])
         report(f"{len(found.put_aside)} files whose place is taken were saved in {aside}: {names}")
     if found.left_out:
-        report(f"not carried over (sockets, devices, mounts, submodules): {', '.join(text(path) for path in found.left_out[:5])}")
+        names = ", ".join(text(path) for path in found.left_out[:5])
+        report(f"not carried over (sockets, devices, mounts, submodules): {names}")
 
 
 def _carry(source: Path, target: Path, tracked: frozenset[bytes], aside: Path) -> CarryReport:

@@ -6,7 +6,7 @@ channel), log (only when behind), describe.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import partial
 
 import trio
@@ -16,10 +16,11 @@ from trio_update.errors import CommandFailed, OperationFailed
 from trio_update.host.git import Report, Repository
 from trio_update.host.git_command import explain
 from trio_update.host.git_folder import GitFolder, survey
-from trio_update.host.git_output import CommitLog, Settings, WorkTree, tells_corruption
+from trio_update.host.git_output import CommitLog, Settings, Tag, WorkTree, tells_corruption
 from trio_update.model import Channel
 from trio_update.updaters.git_judge import Facts, Pin, Tracking, choose_tag, track
-from trio_update.versions import GitVersion, inferred, read_description
+from trio_update.updaters.git_memory import Memory
+from trio_update.versions import GitVersion
 
 # A server that counts or compresses objects says so every second; silence for this long means that it is gone.
 FETCH_SILENCE = 60.0
@@ -37,20 +38,6 @@ class Unreachable(OperationFailed):
     """The remote could not be asked; what is known locally is still good."""
 
 
-@dataclass
-class SettingsCache:
-    """The clone's configuration, read again only when its file is another one: a process less in every look."""
-
-    identity: tuple[int, ...] = ()
-    settings: Settings = field(default_factory=Settings)
-
-    async def get(self, repository: Repository, folder: GitFolder) -> Settings:
-        if folder.config_identity != self.identity:
-            self.settings = await repository.settings(folder)
-            self.identity = folder.config_identity
-        return self.settings
-
-
 async def find_folder(config: GitRepoConfig) -> GitFolder:
     """Raises :class:`NoRepository`."""
     folder = await trio.to_thread.run_sync(survey, config.path)
@@ -62,7 +49,7 @@ async def find_folder(config: GitRepoConfig) -> GitFolder:
 async def look(
     config: GitRepoConfig,
     repository: Repository,
-    cache: SettingsCache,
+    memory: Memory,
     *,
     fetch: Report | None = None,
     submodules: bool = False,
@@ -77,11 +64,11 @@ async def look(
     if not folder.index_whole:
         raise Corrupt(f"{folder.git_dir / 'index'} is missing or damaged")
     try:
-        settings = await cache.get(repository, folder)
+        settings = await memory.settings(repository, folder)
         tracking = track(config, folder, settings)
         if fetch is not None and tracking is not None and tracking.url:
             await _ask(repository, tracking, fetch, submodules=submodules)
-        return await _gather(config, repository, folder, settings, tracking)
+        return await _gather(config, repository, memory, folder, settings, tracking)
     except CommandFailed as failed:
         if tells_corruption(failed.output) or "not a git repository" in failed.output:
             raise Corrupt(str(failed)) from failed
@@ -102,6 +89,7 @@ async def _ask(repository: Repository, tracking: Tracking, report: Report, *, su
 async def _gather(
     config: GitRepoConfig,
     repository: Repository,
+    memory: Memory,
     folder: GitFolder,
     settings: Settings,
     tracking: Tracking | None,
@@ -113,6 +101,7 @@ async def _gather(
         return facts(upstream=None, target=None, version=None, target_version=None)
     upstream = await _upstream(repository, tree, tracking)
     pin = await _pin(repository, config.pinned_commit, head) if config.pinned_commit else None
+    tag: Tag | None = None
     if pin is not None:
         target: str | None = pin.commit if pin.ahead else head
     elif upstream is None or tracking is None:
@@ -128,12 +117,15 @@ async def _gather(
     commits = log.commits()
     if tracking is not None and target == tracking.ref:
         target = log.tip
-    versions = await _versions(repository, [head] if target is None else [head, target])
+    inferable = tag is not None or target in {head, None} or not (tree.ahead or log.tagged)
+    version, target_version = await memory.versions(repository, folder, head, None if inferable else target)
+    if target is not None and target_version is None:
+        target_version = _infer(version, head, target, tag, log)
     return facts(
         upstream=upstream,
         target=target,
-        version=versions[0],
-        target_version=None if target is None else versions[-1],
+        version=version,
+        target_version=target_version,
         commits=commits,
         commits_count=log.count,
         pin=pin,
@@ -163,15 +155,14 @@ async def _pin(repository: Repository, pinned: str, head: str) -> Pin:
     return Pin(commit, ahead=commit != head and await repository.is_ancestor(head, commit))
 
 
-async def _versions(repository: Repository, commits: list[str]) -> list[GitVersion]:
-    """The versions of ``commits``, each described once."""
-    wanted = list(dict.fromkeys(commits))
-    known: dict[str, GitVersion] = {}
-    for commit, line in zip(wanted, await repository.describe(*wanted), strict=True):
-        known[commit] = read_description(line) or inferred(await repository.count(commit), commit[:8])
-    return [known[commit] for commit in commits]
+def _infer(version: GitVersion, head: str, target: str, tag: Tag | None, log: CommitLog) -> GitVersion:
+    """The version of the commit that an update leads to, as it follows from HEAD's.
 
-
-async def describe(repository: Repository, commit: str) -> str:
-    """The short version of one commit."""
-    return (await _versions(repository, [commit]))[0].short
+    Commits after HEAD that carry no tag add to HEAD's distance from its tag and change nothing else, however they are
+    merged: git-describe counts the commits that a tag doesn't reach.
+    """
+    if target == head:
+        return version
+    if tag is not None:
+        return GitVersion(tag.name, 0, target[:8])
+    return replace(version, count=version.count + log.count, hash=target[:8])

@@ -18,7 +18,7 @@ from trio_update.model import GitStatus
 from trio_update.updaters.base import Prepared, Report, Rollback, Target, Workshop
 from trio_update.updaters.git_effects import MoveHead, RestoreHead
 from trio_update.updaters.git_judge import Facts
-from trio_update.updaters.git_look import describe
+from trio_update.updaters.git_memory import short_version
 from trio_update.versions import read_tag
 
 _NAMED = 5
@@ -54,7 +54,7 @@ async def prepare_rollback(
     head = facts.tree.head
     assert head is not None and facts.version is not None, "a valid app has a commit"
     commit = await _find_earlier(config, repository, request, head)
-    new = Target(await describe(repository, commit), commit)
+    new = Target(await short_version(repository, commit), commit)
     old = Target(facts.version.short, head)
     report(f"{config.name}: back from {old.version} to {new.version}")
     return await prepare_move(config, repository, facts.folder, facts.settings, old, new, report)
@@ -101,8 +101,8 @@ async def prepare_move(
     report: Report,
 ) -> Prepared:
     """From ``old`` to ``new`` in place, with everything that the checkout will need on disk and written out."""
-    if settings.get("remote.origin.promisor") or settings.get("extensions.partialclone"):
-        await repository.bring_blobs(old.hash, new.hash, report)
+    if promisor := settings.promisor():
+        await repository.bring_blobs(promisor, old.hash, new.hash, report)
     changes = await repository.changes(old.hash, new.hash)
     hidden = await repository.hidden()
     refusals = await find_refusals(config, repository, folder, changes, hidden)
@@ -218,7 +218,7 @@ async def prepare_soft_recovery(
         report(note)
     await _save_in_the_way(repository, facts, goal, workshop, report)
     old = Target(facts.version.short if facts.version else "", head or "")
-    new = Target(await describe(repository, goal), goal)
+    new = Target(await short_version(repository, goal), goal)
     effect = RestoreHead(
         path=str(config.path),
         branch=config.primary_branch,

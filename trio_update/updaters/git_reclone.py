@@ -16,11 +16,12 @@ from trio_update.host.git import Repository, clone
 from trio_update.host.git_command import git_environment
 from trio_update.host.git_folder import GitFolder, survey
 from trio_update.host.git_output import Settings
+from trio_update.host.git_repair import is_connected
 from trio_update.host.processes import Runner
 from trio_update.model import GitStatus
 from trio_update.updaters.base import Prepared, Report, Target, Workshop
 from trio_update.updaters.git_effects import ReplaceClone, carry_untracked, expect_clean
-from trio_update.updaters.git_look import describe
+from trio_update.updaters.git_memory import short_version
 
 # A shallow clone is made again a little deeper than the old one was, so that the former commit is in it.
 _SPARE_DEPTH = 20
@@ -78,7 +79,7 @@ async def prepare_hard_recovery(
         dropped=tuple(sorted(dropped)),
     )
     before = known.version if isinstance(known.version, str) else ""
-    target = Target(await describe(fresh, commit), commit)
+    target = Target(await short_version(fresh, commit), commit)
     return Prepared(Target(before, old.head or ""), target, effects=(effect,))
 
 
@@ -151,16 +152,19 @@ async def _save(old: OldClone, fresh: Repository, live: Path, aside: Path, repor
         return
     await trio.to_thread.run_sync(_copy_extras, old.folder, fresh.path)
     bundle = aside / "local.bundle"
+    detached = ("HEAD",) if old.folder.branch is None and old.folder.head is not None else ()
     try:
         await Repository(live, fresh.runner).git(
-            "bundle", "create", "--quiet", str(bundle), "--branches", "--glob=refs/stash*", "--not", "--remotes"
+            *("bundle", "create", "--quiet", str(bundle)),
+            *(*detached, "--branches", "--glob=refs/stash*", "--not", "--remotes"),
         )
         report(f"Your local commits and stashes were saved in {bundle} (see git-bundle)")
     except CommandFailed as failed:
-        if _is_no_fault_of_the_clone(failed):
-            raise  # trying again may save them, going on would lose them
-        if "empty bundle" not in failed.output:
-            report(f"Local commits could not be saved, the old clone is too damaged: {failed.output.splitlines()[-1]}")
+        if "empty bundle" in failed.output:
+            return
+        if await is_connected(Repository(live, fresh.runner)):
+            raise  # a full disk, or git was killed: trying again may save them, going on would lose them
+        report(f"Local commits could not be saved, the old clone is too damaged: {failed}")
 
 
 async def _drop(
@@ -173,22 +177,18 @@ async def _drop(
     if old.folder is None:
         return frozenset()
     try:
+        if await repository.resolve("HEAD") is None:
+            return frozenset()
         former = await repository.tracked_by("HEAD") - tracked
         changed = tuple(sorted(former.intersection(await repository.changed())))
-    except CommandFailed as failed:
-        if _is_no_fault_of_the_clone(failed):
+    except CommandFailed:
+        if await is_connected(repository):
             raise
         return frozenset()
     await trio.to_thread.run_sync(files.copy_aside, repository.path, changed, aside)
     if changed:
         report(f"{len(changed)} files that you changed and that the new version lacks were saved in {aside}")
     return former
-
-
-def _is_no_fault_of_the_clone(failed: CommandFailed) -> bool:
-    """Whether a command was killed, or the disk let it down, instead of meeting damage in the old clone."""
-    signs = ("No space left on device", "Disk quota exceeded", "Read-only file system")
-    return failed.returncode < 0 or any(sign in failed.output for sign in signs)
 
 
 async def _changes_against(fresh: Repository, live: Path) -> bytes:

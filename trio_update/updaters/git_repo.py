@@ -21,7 +21,8 @@ from trio_update.host.processes import Runner
 from trio_update.model import AppStatus, GitStatus, Plan, Unknown
 from trio_update.updaters.base import Prepared, Recover, Report, Request, Rollback, Workshop
 from trio_update.updaters.git_judge import Facts, judge, unreachable, unreadable
-from trio_update.updaters.git_look import Corrupt, SettingsCache, Unreachable, look
+from trio_update.updaters.git_look import Corrupt, Unreachable, look
+from trio_update.updaters.git_memory import Memory
 from trio_update.updaters.git_moved import follow_move
 from trio_update.updaters.git_prepare import (
     find_refusals,
@@ -45,7 +46,7 @@ class GitRepo:
     runner: Runner
     debug: bool = False
     clock: Callable[[], float] = time.time
-    _cache: SettingsCache = field(default_factory=SettingsCache)
+    _memory: Memory = field(default_factory=Memory)
 
     @property
     def health(self) -> HealthCheck:
@@ -87,7 +88,7 @@ class GitRepo:
 
     async def inspect(self, known: AppStatus) -> GitStatus:
         try:
-            facts = await look(self.config, self.repository, self._cache)
+            facts = await look(self.config, self.repository, self._memory)
         except OperationFailed as failed:
             return self._failed(known, failed)
         status = judge(self.config, facts, known, debug=self.debug)
@@ -98,7 +99,7 @@ class GitRepo:
     async def check(self, known: AppStatus) -> GitStatus:
         try:
             await follow_move(self.config, self.repository)
-            facts = await look(self.config, self.repository, self._cache, fetch=_nobody)
+            facts = await look(self.config, self.repository, self._memory, fetch=_nobody)
         except Unreachable as failed:
             status = await self.inspect(replace(known, unreachable_since=None))
             return unreachable(status, str(failed), known.unreachable_since or self.clock())
@@ -135,7 +136,7 @@ class GitRepo:
             )
             if done is None:
                 return self._failed(known, failed)
-            facts = await look(self.config, self.repository, self._cache)
+            facts = await look(self.config, self.repository, self._memory)
         except OperationFailed as again:
             return self._failed(known, Corrupt(f"{failed}\nThe repair failed: {again}"))
         return replace(self._fresh(facts, known), git_messages=(done,))
@@ -190,12 +191,12 @@ class GitRepo:
         if isinstance(request, Recover):
             return await self._prepare_recovery(request, known, workshop, report)
         if isinstance(request, Rollback):
-            facts = await look(self.config, self.repository, self._cache)
+            facts = await look(self.config, self.repository, self._memory)
             self._refuse_invalid(facts, known, held=False)
             return await prepare_rollback(self.config, self.repository, facts, request, report)
         await follow_move(self.config, self.repository)
         submodules = await trio.Path(self.config.path / ".gitmodules").exists()
-        facts = await look(self.config, self.repository, self._cache, fetch=report, submodules=submodules)
+        facts = await look(self.config, self.repository, self._memory, fetch=report, submodules=submodules)
         self._refuse_invalid(facts, known, held=True)
         return await prepare_upgrade(self.config, self.repository, facts, workshop, report)
 
@@ -209,12 +210,12 @@ class GitRepo:
         if request.hard:
             return await prepare_hard_recovery(self.config, self.runner, known, workshop, report)
         try:
-            facts = await look(self.config, self.repository, self._cache)
+            facts = await look(self.config, self.repository, self._memory)
         except Corrupt as failed:
             mended = await self._mend(known, failed)
             if mended.corrupt:
                 raise Refused(
                     Reason.INVALID, f"{self.config.name} is corrupt, a soft recovery cannot mend it: use a hard one"
                 ) from failed
-            facts = await look(self.config, self.repository, self._cache)
+            facts = await look(self.config, self.repository, self._memory)
         return await prepare_soft_recovery(self.config, self.repository, facts, known, workshop, report)
