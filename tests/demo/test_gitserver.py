@@ -269,6 +269,25 @@ async def test_a_transfer_is_reset_in_the_middle(server: GitServer, tmp_path: Pa
     await git("clone", server.url("app"), "copy", cwd=tmp_path)
 
 
+async def test_a_reset_is_a_reset_and_comes_after_so_many_bytes(server: GitServer) -> None:
+    server.faults["app"] = Behaviour(reset_after=100, rate=100)
+    came = b""
+    async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+        await stream.send_all(get(f"/app.git{INFO_REFS}"))
+        with pytest.raises(trio.BrokenResourceError):
+            while piece := await stream.receive_some():
+                came += piece
+    assert len(came.partition(b"\r\n\r\n")[2]) <= 100
+    assert status_of(came) == 200
+
+
+async def test_the_second_version_of_the_protocol_begins_without_a_head(server: GitServer) -> None:
+    # gitprotocol-v2(5), "HTTP Transport".
+    request = get(f"/app.git{INFO_REFS}").replace(b"\r\n\r\n", b"\r\nGit-Protocol: version=2\r\n\r\n")
+    assert b"\r\n\r\n000eversion 2\n" in await send(server, request)
+    assert b"\r\n\r\n001e# service=git-upload-pack\n0000" in await send(server, get(f"/app.git{INFO_REFS}"))
+
+
 @pytest.mark.parametrize(
     "target",
     [

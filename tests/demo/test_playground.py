@@ -142,7 +142,8 @@ async def test_the_slow_app_can_be_aborted(temporary: Path) -> None:
     async with playground(temporary, "--port", "0") as it:
         before = (await it.refreshed())["slow"]["current_hash"]
         async with piped_cli("upgrade", "slow", "--url", it.url) as upgrade:
-            await upgrade.until("Receiving objects:")
+            await upgrade.until("KiB/s")
+            assert "Receiving objects: 100%" not in upgrade.output
             assert (await it.cli("abort")).code == 0
             assert await upgrade.process.wait() == 5
         assert git("rev-parse", "HEAD", cwd=it.apps / "slow") == before

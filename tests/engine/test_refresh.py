@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, time, timedelta
+from typing import Any
 
 import pytest
 import trio
@@ -112,7 +113,7 @@ async def test_a_project_that_moved_is_followed_when_the_old_address_says_so(sit
     await site.add("one")
     await site.add("new")
     site.behave("one", redirect="new")
-    options = {"origin": site.server.url("new"), "moved_origin": site.server.url("one")}
+    options: dict[str, Any] = {"origin": site.server.url("new"), "moved_origin": site.server.url("one")}
     del site.upstreams["new"]
     async with site.manager(**options) as (manager, _):
         status = manager.status().version_info[ONE]
@@ -123,7 +124,7 @@ async def test_a_project_that_moved_is_followed_when_the_old_address_says_so(sit
 async def test_a_project_whose_old_address_does_not_redirect_is_left_alone(site: Site) -> None:
     await site.add("one")
     await site.add("new")
-    options = {"origin": site.server.url("new"), "moved_origin": site.server.url("one")}
+    options: dict[str, Any] = {"origin": site.server.url("new"), "moved_origin": site.server.url("one")}
     del site.upstreams["new"]
     async with site.manager(**options) as (manager, _):
         status = manager.status().version_info[ONE]

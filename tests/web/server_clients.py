@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 import h11
+import msgspec
 import trio
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, Event, Message, TextMessage
@@ -98,6 +99,15 @@ def _answer(head: h11.Response | h11.InformationalResponse, body: bytes) -> Answ
 async def answer_to(stream: trio.SocketStream) -> Answer:
     """Read the answer to a request that was written by hand, which may have asked for another protocol."""
     return await Http(stream, proposed="anything").answer()
+
+
+def error_of(answer: Answer) -> tuple[int, str]:
+    """The API's error object, checked against the status it came with."""
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["connection"] == "close"
+    error = msgspec.json.decode(answer.body)["error"]
+    assert error["code"] == answer.status
+    return answer.status, error["message"]
 
 
 def handshake(path: str, *extra: str, version: int = 13) -> bytes:

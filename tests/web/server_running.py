@@ -24,6 +24,16 @@ BRISK = Limits(
     grace_seconds=1.0,
 )
 
+# Whoever waits for one of these to pass, waits for longer than the test.
+PATIENT = Limits(
+    keep_alive_seconds=60,
+    request_seconds=60,
+    send_seconds=60,
+    linger_seconds=60,
+    farewell_seconds=60,
+    grace_seconds=60,
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Running(Server):

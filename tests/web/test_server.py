@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
-import h11
-import msgspec
 import pytest
 import trio
 import trio_websocket
@@ -15,16 +13,16 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
 from tests.web.server_clients import (
     HELLO,
-    Answer,
     Http,
     Server,
     answer_to,
     ends,
+    error_of,
     handshake,
     happens,
     raw_websocket,
 )
-from tests.web.server_running import BRISK, running
+from tests.web.server_running import BRISK, PATIENT, running
 
 
 @pytest.fixture
@@ -91,15 +89,6 @@ async def test_a_client_that_reads_slowly_gets_everything(server: Server) -> Non
             got += data
             await trio.sleep(0.05)
     assert len(got.partition(b"\r\n\r\n")[2]) == 600_000
-
-
-def error_of(answer: Answer) -> tuple[int, str]:
-    """The API's error object, checked against the status it came with."""
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.headers["connection"] == "close"
-    error = msgspec.json.decode(answer.body)["error"]
-    assert error["code"] == answer.status
-    return answer.status, error["message"]
 
 
 async def test_an_announced_body_that_is_too_long_gets_an_answer_and_no_reset(server: Server) -> None:
@@ -199,6 +188,13 @@ async def test_a_compressed_frame_is_a_protocol_error(server: Server) -> None:
         assert await client.outcome() == "closed 1002"
 
 
+async def test_a_bad_handshake_is_refused_and_the_connection_closed_at_once() -> None:
+    async with running(limits=PATIENT) as server, await server.connect() as stream:
+        await stream.send_all(handshake("/echo", version=12))
+        assert (await answer_to(stream)).status == 400
+        assert await ends(server, stream) == "is ended"
+
+
 async def test_a_websocket_whose_path_is_unknown_is_refused_and_closed(server: Server) -> None:
     async with await server.connect() as stream:
         await stream.send_all(handshake("/nothing"))
@@ -211,55 +207,3 @@ async def test_a_handler_is_cancelled_when_its_client_leaves(server: Server) -> 
         await stream.send_all(HELLO.replace(b"hello", b"never"))
         assert await happens(server, "never started") == "happens"
     assert await happens(server, "never ended") == "happens"
-
-
-async def faulty(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-    """Fails in every way a handler can; lives on when its client has left."""
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.accept", "subprotocol": None, "headers": []})
-    elif scope["type"] != "http":
-        raise RuntimeError(f"no {scope['type']} here")
-    elif scope["path"] == "/late":
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"some", "more_body": True})
-    elif scope["path"] == "/hello":
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
-        await send({"type": "http.response.body", "body": b"hello", "more_body": False})
-        return
-    elif scope["path"] == "/stays":
-        await trio.sleep_forever()
-    if scope["path"] == "/group":
-        raise ExceptionGroup("a nursery's", [ValueError("a bug"), KeyError("another")])
-    raise ValueError("a bug in a handler")
-
-
-async def test_a_bug_in_a_handler_ends_its_own_request_only(caplog: pytest.LogCaptureFixture) -> None:
-    async with running(faulty) as server, await server.connect() as good:
-        assert (await Http(good).ask()).status == 200
-        for path in ("/early", "/group"):
-            async with await server.connect() as stream:
-                assert error_of(await Http(stream).ask(path=path)) == (500, "Internal Server Error")
-        async with await server.connect() as stream:
-            with pytest.raises((h11.RemoteProtocolError, EOFError)):
-                await Http(stream).ask(path="/late")
-        async with raw_websocket(server, "/") as client:
-            assert await client.outcome() == "closed 1011"
-        assert (await Http(good).ask()).body == b"hello"
-    assert "a bug in a handler" in caplog.text
-
-
-async def test_a_handler_that_ignores_the_departure_of_its_client_is_cancelled() -> None:
-    ended = trio.Event()
-
-    async def app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        try:
-            await faulty(scope, receive, send)
-        finally:
-            if scope["type"] == "http":
-                ended.set()
-
-    async with running(app) as server:
-        async with await server.connect() as stream:
-            await stream.send_all(HELLO.replace(b"hello", b"stays"))
-        with trio.fail_after(20):
-            await ended.wait()
