@@ -89,37 +89,27 @@ def _processes(scene: Scene, remote: Helper) -> Iterator[Figure]:
             windows.append((f"{case}, {app.channel}", worker.ask({"refresh": app.name})))
     spawned = _read_traces(traces)
     for case in dict.fromkeys(case for case, _ in windows):
-        counts = [_count(spawned, window) for name, window in windows if name == case]
         # No average: the limit is for each app.
-        total, direct = max(counts)
-        yield Figure(
-            _GROUP, f"processes an app: {case}", total, limit=limit, note=f"{direct} started by us, the others by git"
-        )
+        most = max(_count(spawned, window) for name, window in windows if name == case)
+        yield Figure(_GROUP, f"processes an app: {case}", most, limit=limit, note="those that git starts included")
 
 
-def _count(spawned: list[tuple[float, bool]], window: dict[str, float]) -> tuple[int, int]:
-    """Processes within the window, and those among them that the traced program started itself."""
-    inside = [direct for moment, direct in spawned if window["began"] <= moment <= window["ended"]]
-    return len(inside), sum(inside)
+def _count(spawned: list[float], window: dict[str, float]) -> int:
+    """Processes that were started within the window."""
+    return sum(window["began"] <= moment <= window["ended"] for moment in spawned)
 
 
-_CALL = re.compile(r"(?P<moment>\d+\.\d+) (?:clone3?|v?fork)\((?P<arguments>.*)\) += (?P<child>\d+)$")
+_CALL = re.compile(r"(?P<moment>\d+\.\d+) (?:clone3?|v?fork)\((?P<arguments>.*)\) += \d+$")
 
 
-def _read_traces(folder: Path) -> list[tuple[float, bool]]:
-    """When a process was started, and whether the traced program itself did that."""
-    threads: set[str] = set()
-    spawned: list[tuple[float, str]] = []
-    pids = {int(file.suffix[1:]): file for file in folder.iterdir()}
-    program = str(min(pids))
-    for pid, file in pids.items():
-        for call in filter(None, map(_CALL.match, file.read_text(errors="replace").splitlines())):
-            if "CLONE_THREAD" in call["arguments"]:
-                if str(pid) == program:
-                    threads.add(call["child"])
-            else:
-                spawned.append((float(call["moment"]), str(pid)))
-    return [(moment, parent == program or parent in threads) for moment, parent in spawned]
+def _read_traces(folder: Path) -> list[float]:
+    """When processes were started; threads are none."""
+    return [
+        float(call["moment"])
+        for file in folder.iterdir()
+        for call in filter(None, map(_CALL.match, file.read_text(errors="replace").splitlines()))
+        if "CLONE_THREAD" not in call["arguments"]
+    ]
 
 
 def _local_remotes(root: Path, rounds: int) -> Iterator[Figure]:

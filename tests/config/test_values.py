@@ -25,9 +25,8 @@ Load = Callable[[str], Config]
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    """A home for tests that draw many examples, and therefore cannot use the one of a single test."""
-    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", name)
+    """A folder for tests that draw many examples, and therefore cannot use the one of a single test."""
+    with tempfile.TemporaryDirectory() as name:
         (Path(name) / "app").mkdir()
         yield Path(name)
 
@@ -222,7 +221,7 @@ def test_what_is_written_is_what_is_read(
     text = f"[update_manager app]{end}" + "".join(
         (
             option("type", "git_repo"),
-            option("path", "~/app"),
+            option("path", f"{folder}/app"),
             option("origin", "/srv/a"),
             option("info_tags", *tags),
             option("pip_environment_variables", *(f"{key}={value}" for key, value in variables)),
