@@ -12,7 +12,7 @@ import pytest
 
 from tests.updaters.test_git_update import ready
 from tests.upstream import NAME, Bench, Upstream, git, status_of
-from trio_update.errors import OperationFailed, Reason, Refused
+from trio_update.errors import CommandFailed, OperationFailed, Reason, Refused
 
 
 def saved(bench: Bench, name: str) -> Path:
@@ -116,6 +116,8 @@ async def test_a_hard_recovery_makes_a_new_clone_and_carries_everything_of_the_u
     git(bench.path, "init", "-q", "nested")
     (bench.path / "nested/inner").write_text("inner")
     bench.git("stash")
+    (bench.path / "README").write_text("a second stash\n")
+    bench.git("stash")
     (bench.path / "main.py").write_text("mine again\n")
     async with ready(bench) as manager:
         await manager.recover(NAME, hard=True, who="test")
@@ -130,7 +132,8 @@ async def test_a_hard_recovery_makes_a_new_clone_and_carries_everything_of_the_u
     assert (bench.path / "nested/inner").read_text() == "inner"
     assert (bench.path / ".git/info/exclude").read_text() == "*.cfg\n"
     assert "mine again" in saved(bench, "changes.patch").read_text()
-    assert "refs/stash" in git(bench.path, "bundle", "list-heads", str(saved(bench, "local.bundle")))
+    assert "a second stash" in saved(bench, "stash-0.patch").read_text()
+    assert "+mine\n" in saved(bench, "stash-1.patch").read_text()
     bench.expect_tidy()
 
 
@@ -281,3 +284,31 @@ async def test_a_clone_with_a_mount_inside_is_not_replaced(bench: Bench, monkeyp
         with pytest.raises(Refused, match="is mounted inside the clone"):
             await manager.recover(NAME, hard=True, who="test")
     assert bench.path.stat().st_ino == inode
+
+
+async def test_a_hard_recovery_saves_local_commits_of_every_branch(bench: Bench) -> None:
+    bench.git("checkout", "-qb", "mine")
+    (bench.path / "main.py").write_text("mine\n")
+    bench.git("commit", "-qam", "my own")
+    mine = bench.head
+    bench.git("checkout", "-q", "master")
+    async with ready(bench) as manager:
+        await manager.recover(NAME, hard=True, who="test")
+    assert f"{mine} refs/heads/mine" in bench.git("bundle", "list-heads", str(saved(bench, "local.bundle")))
+    bench.git("fetch", "-q", str(saved(bench, "local.bundle")), "mine:mine")
+    assert bench.git("log", "-1", "--format=%s", "mine") == "my own"
+
+
+async def test_words_of_damage_from_a_whole_clone_do_not_make_it_corrupt(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fetch(*_: object, **__: object) -> None:
+        raise CommandFailed(["git", "fetch"], 128, "fatal: remote did not send all necessary objects")
+
+    async with ready(bench) as manager:
+        monkeypatch.setattr("trio_update.host.git.Repository.fetch", fetch)
+        await manager.refresh(NAME)
+        status = status_of(manager)
+        assert status.is_valid
+        assert not status.corrupt
+        assert "did not send all necessary objects" in status.last_error

@@ -75,8 +75,10 @@ async def drop_index(path: Path) -> None:
 
 async def repair(
     repository: Repository, *, url: str, primary_branch: str, stage: Path, known_head: str | None, report: Report
-) -> str | None:
-    """Mend what a power cut does to a clone.  Returns what was done, or ``None`` when it did not help.
+) -> tuple[str, ...] | None:
+    """Mend what a power cut does to a clone.
+
+    Returns what was done: nothing, if nothing was found to be wrong; ``None`` when it did not help.
 
     ``stage``: a path beside the clone for fetching into; removed at the end.
 
@@ -102,7 +104,7 @@ async def repair(
     if not folder.index_whole:
         await repository.git("read-tree", "HEAD")
         done.append("the index")
-    return f"Repaired the repository: {', '.join(done)}" if done else None
+    return tuple(done)
 
 
 def _mend_refs(folder: GitFolder, primary_branch: str, known_head: str | None) -> list[str]:

@@ -15,7 +15,7 @@ from trio_update.host import files
 from trio_update.host.git import Repository, clone
 from trio_update.host.git_command import git_environment
 from trio_update.host.git_folder import GitFolder, survey
-from trio_update.host.git_output import Settings
+from trio_update.host.git_output import Settings, text
 from trio_update.host.git_repair import is_connected
 from trio_update.host.processes import Runner
 from trio_update.model import GitStatus
@@ -151,20 +151,38 @@ async def _save(old: OldClone, fresh: Repository, live: Path, aside: Path, repor
     if old.folder is None:
         return
     await trio.to_thread.run_sync(_copy_extras, old.folder, fresh.path)
-    bundle = aside / "local.bundle"
-    detached = ("HEAD",) if old.folder.branch is None and old.folder.head is not None else ()
+    repository = Repository(live, fresh.runner)
     try:
-        await Repository(live, fresh.runner).git(
-            *("bundle", "create", "--quiet", str(bundle)),
-            *(*detached, "--branches", "--glob=refs/stash*", "--not", "--remotes"),
-        )
-        report(f"Your local commits and stashes were saved in {bundle} (see git-bundle)")
+        await _save_commits(old.folder, repository, aside, report)
+        await _save_stashes(repository, aside, report)
     except CommandFailed as failed:
-        if "empty bundle" in failed.output:
-            return
-        if await is_connected(Repository(live, fresh.runner)):
+        if await is_connected(repository):
             raise  # a full disk, or git was killed: trying again may save them, going on would lose them
         report(f"Local commits could not be saved, the old clone is too damaged: {failed}")
+
+
+async def _save_commits(folder: GitFolder, repository: Repository, aside: Path, report: Report) -> None:
+    bundle = aside / "local.bundle"
+    detached = ("HEAD",) if folder.branch is None and folder.head is not None else ()
+    try:
+        await repository.git(
+            *("bundle", "create", "--quiet", str(bundle), *detached, "--branches", "--not", "--remotes")
+        )
+    except CommandFailed as failed:
+        if "empty bundle" not in failed.output:
+            raise
+    else:
+        report(f"Your local commits were saved in {bundle} (see git-bundle)")
+
+
+async def _save_stashes(repository: Repository, aside: Path, report: Report) -> None:
+    """A patch for each: a bundle would hold the newest only, the others are known to the log of their ref alone."""
+    stashes = text((await repository.git("stash", "list", "--format=%gd")).stdout).splitlines()
+    for number, name in enumerate(stashes):
+        done = await repository.git("stash", "show", "--patch", "--binary", "--include-untracked", name)
+        await trio.to_thread.run_sync(files.write_atomically, aside / f"stash-{number}.patch", done.stdout)
+    if stashes:
+        report(f"Your {len(stashes)} stashes were saved, apply them again with: git apply {aside}/stash-N.patch")
 
 
 async def _drop(

@@ -136,10 +136,13 @@ class GitRepo:
             )
             if done is None:
                 return self._failed(known, failed)
+            if not done:
+                # Whole after all: a full disk during a fetch, say, leaves the same words behind as a broken clone.
+                return unreachable(await self.inspect(known), str(failed), known.unreachable_since or self.clock())
             facts = await look(self.config, self.repository, self._memory)
         except OperationFailed as again:
             return self._failed(known, Corrupt(f"{failed}\nThe repair failed: {again}"))
-        return replace(self._fresh(facts, known), git_messages=(done,))
+        return replace(self._fresh(facts, known), git_messages=(f"Repaired the repository: {', '.join(done)}",))
 
     async def _recovery_url(self) -> str:
         try:
