@@ -307,3 +307,18 @@ def test_passwords_in_addresses_are_not_told() -> None:
     failed = CommandFailed(["git", "clone", "https://me:secret@example.org/x.git"], 128, "to https://me:secret@h/x: no")
     assert "secret" not in str(failed)
     assert "example.org/x.git" in str(failed)
+
+
+async def test_a_recovery_that_can_only_be_finished_cannot_be_aborted_any_more(site: Site) -> None:
+    path = await site.add("one")
+    tracked = git(path, "ls-files").splitlines()[0]
+    (path / tracked).write_text("mine")
+    async with site.manager(health=HealthCheck(command=("sleep", "0.5"))) as (manager, listener):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(manager.recover, "one", hard=False, who="a"))
+            await listener.until("Checking the app's health")
+            assert not manager.job().abortable
+            with pytest.raises(Refused, match="can only be finished") as caught:
+                await manager.abort()
+            assert caught.value.reason is Reason.CANNOT_ABORT
+        assert manager.job().outcome is Outcome.SUCCEEDED

@@ -220,3 +220,26 @@ async def test_disk_full_in_the_journal_fails_the_job_before_anything_changes(
         assert site.head("one") == before
         await manager.upgrade("one", who="test")
     assert site.head("one") == site.tip("one")
+
+
+async def test_what_a_power_cut_left_of_a_switch_is_written_anew(site: Site) -> None:
+    """Seen after real ones: every file of length zero, the branch and the index cut off, locks left behind."""
+    path = await site.add("one")
+    old = site.head("one")
+    await write_entry(site, entry_of(site))
+    for name in git(path, "ls-files").splitlines():
+        (path / name).write_bytes(b"")
+    index = path / ".git/index"
+    index.write_bytes(index.read_bytes()[:100])
+    (path / ".git/refs/heads/master").write_bytes(b"")
+    (path / ".git/index.lock").touch()
+    (path / "mine").write_text("untracked")
+    async with site.manager() as (manager, _):
+        assert site.head("one") == old
+        assert manager.status().version_info[ONE].is_valid
+        for line in git(path, "ls-tree", "-r", "HEAD").splitlines():
+            oid, name = line.split("\t")[0].split()[2], line.split("\t")[1]
+            assert git(path, "hash-object", "--no-filters", name) == oid
+        assert (path / "mine").read_text() == "untracked"
+        await manager.upgrade("one", who="test")
+    assert site.head("one") == site.tip("one")

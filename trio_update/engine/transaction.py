@@ -129,12 +129,12 @@ async def _apply(prepared: Prepared, runner: Runner, conduct: Conduct) -> None:
         if effect.reversible:
             await effect.apply(runner, conduct.report)
             continue
-        conduct.must_not_be_cut("it changes something that can only be finished, not undone")
+        # For good: what follows (the health check) can fail, but an abort could promise nothing any more.
+        conduct.must_not_be_cut("it has changed something that can only be finished, not undone")
         with trio.CancelScope(shield=True, deadline=trio.current_time() + COMMIT_SECONDS) as scope:
             await effect.apply(runner, conduct.report)
         if scope.cancelled_caught:
             raise OperationFailed(f"the switch did not end within {COMMIT_SECONDS:g} s")
-        conduct.must_not_be_cut(None)
 
 
 async def _commit(
