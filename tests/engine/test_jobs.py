@@ -201,11 +201,16 @@ async def test_the_end_of_the_manager_puts_a_running_job_back(site: Site) -> Non
 
 
 async def test_a_password_that_is_asked_for_fails_at_once_with_advice(site: Site) -> None:
-    await site.add("one")
+    path = await site.add("one")
+    trap = site.folder / "askpass"
+    trap.write_text(f"#!/bin/sh\ntouch {site.folder}/asked\necho me\n")
+    trap.chmod(0o755)
+    git(path, "config", "core.askPass", str(trap))
     site.behave("one", status=401)
     async with site.manager() as (manager, _):
         with pytest.raises(OperationFailed, match="asks for a password"):
             await manager.upgrade("one", who="test")
+    assert not (site.folder / "asked").exists()
 
 
 async def test_a_remote_that_hangs_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.updaters.test_git_update import ready
 from tests.upstream import NAME, Bench, Upstream, git, status_of
+from trio_update.config import HealthCheck
 from trio_update.errors import CommandFailed, OperationFailed, Reason, Refused
 
 
@@ -312,3 +313,9 @@ async def test_words_of_damage_from_a_whole_clone_do_not_make_it_corrupt(
         assert status.is_valid
         assert not status.corrupt
         assert "did not send all necessary objects" in status.last_error
+
+
+async def test_the_users_files_are_there_when_the_new_clone_is_switched_on(bench: Bench) -> None:
+    (bench.path / "printer.cfg").write_text("precious")
+    async with ready(bench, health=HealthCheck(command=("grep", "-q", "precious", "printer.cfg"))) as manager:
+        await manager.recover(NAME, hard=True, who="test")

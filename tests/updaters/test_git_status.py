@@ -275,9 +275,10 @@ async def test_nothing_that_a_repository_configures_is_run(bench: Bench) -> None
     assert not (bench.folder / "sprung").exists()
 
 
-@pytest.mark.parametrize("url", ["ext::sh -c 'touch sprung'", "--upload-pack=touch sprung"])
+@pytest.mark.parametrize("url", ["ext::sh -c touch% sprung", "--upload-pack=touch sprung"])
 async def test_a_remote_that_would_run_a_command_is_not_asked(bench: Bench, url: str) -> None:
     bench.git("config", "remote.origin.url", url)
+    bench.git("config", "protocol.ext.allow", "always")
     status = await look(bench)
     assert status.anomalies
     assert not list(bench.folder.rglob("sprung"))
@@ -312,3 +313,15 @@ async def test_versions_are_what_git_describes_whatever_comes_between_two_looks(
             status = status_of(manager)
             assert status.remote_hash == bench.upstream.head, change
             assert (status.version, status.remote_version) == (described("HEAD"), described("origin/master")), change
+
+
+async def test_a_gutted_repository_inside_another_one_is_not_taken_for_that(bench: Bench) -> None:
+    git(bench.folder, "init", "-q")
+    git(bench.folder, "commit", "-q", "--allow-empty", "-m", "the outer one")
+    outer = git(bench.folder, "rev-parse", "HEAD")
+    shutil.rmtree(bench.path / ".git")
+    (bench.path / ".git").mkdir()
+    status = await look(bench)
+    assert status.corrupt
+    assert status.current_hash != outer
+    assert status.version != "v0.0.0-1"

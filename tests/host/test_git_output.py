@@ -1,0 +1,115 @@
+"""Readers of what git prints, against real git where it can say it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.upstream import Upstream, git
+from trio_update.host.git import Repository
+from trio_update.host.git_output import CommitLog, read_address, read_commit, read_status, without_password
+from trio_update.host.processes import Runner
+
+
+@pytest.mark.parametrize(
+    ("url", "owner", "repo"),
+    [
+        ("https://github.com/Klipper3d/klipper.git", "Klipper3d", "klipper"),
+        ("https://github.com/Klipper3d/klipper/", "Klipper3d", "klipper"),
+        ("https://me:secret@github.com:443/Klipper3d/klipper.git", "Klipper3d", "klipper"),
+        ("git@github.com:Klipper3d/klipper.git", "Klipper3d", "klipper"),
+        ("github.com:Klipper3d/klipper", "Klipper3d", "klipper"),
+        ("ssh://git@github.com:22/Klipper3d/klipper.git", "Klipper3d", "klipper"),
+        ("git://example.org/deep/group/project.git", "group", "project"),
+        ("https://example.org/project.git", None, "project"),
+        ("file:///srv/git/klipper.git", None, None),
+        ("/srv/git/klipper.git", None, None),
+        ("../klipper", None, None),
+    ],
+)
+def test_owner_and_name_come_from_the_address(url: str, owner: str | None, repo: str | None) -> None:
+    address = read_address(url)
+    assert (address.owner, address.repo) == (owner, repo)
+
+
+def test_one_repository_has_many_addresses() -> None:
+    official = read_address("https://github.com/Arksine/moonraker.git")
+    for url in ("git@github.com:arksine/moonraker", "ssh://git@github.com/Arksine/moonraker.git/"):
+        assert read_address(url).same_as(official)
+    for url in ("https://github.com/Arksine/moonraker-fork.git", "https://gitlab.com/Arksine/moonraker", "/moonraker"):
+        assert not read_address(url).same_as(official)
+    assert read_address("file:///srv/a.git").same_as(read_address("/srv/a"))
+
+
+@given(st.text(max_size=60))
+def test_no_address_is_too_odd(url: str) -> None:
+    read_address(url)
+    without_password(url)
+
+
+def test_passwords_are_not_shown() -> None:
+    assert without_password("https://me:secret@example.org/a.git") == "https://example.org/a.git"
+    assert without_password("https://token@example.org/a.git") == "https://example.org/a.git"
+    assert without_password("ssh://git@example.org/a.git") == "ssh://git@example.org/a.git"
+    assert without_password("git@example.org:a/b.git") == "git@example.org:a/b.git"
+
+
+async def test_every_kind_of_change_is_read(tmp_path: Path) -> None:
+    upstream = Upstream(tmp_path / "r")
+    upstream.commit({name: f"{name}\n" for name in ("staged", "deleted", "both", "odd\nname", "moved")})
+    path = upstream.path
+    git(path, "checkout", "-qb", "other")
+    upstream.commit({"both": "theirs\n"})
+    git(path, "checkout", "-q", "master")
+    upstream.commit({"both": "ours\n"})
+    git(path, "merge", "-q", "other", check=False)
+    (path / "staged").write_text("x")
+    git(path, "add", "staged")
+    (path / "deleted").unlink()
+    (path / "odd\nname").write_text("x")
+    (path / "folder").mkdir()
+    (path / "folder" / "new file").touch()
+    tree = await Repository(path, Runner("test")).status()
+    assert set(tree.modified) >= {b"staged", b"deleted", b"both", b"odd\nname"}
+    assert tree.untracked == (b"folder/new file",)
+    assert (tree.branch, tree.head, tree.upstream) == ("master", upstream.head, None)
+
+
+def test_a_rename_brings_two_names_and_counts_once() -> None:
+    items = (
+        "# branch.oid 00",
+        "# branch.head m",
+        "# branch.ab +1 -2",
+        "2 R. N... 1 1 1 a b R100 new",
+        "old",
+        "? x",
+        "",
+    )
+    raw = "\0".join(items).encode()
+    tree = read_status(raw)
+    assert (tree.modified, tree.untracked, tree.ahead, tree.behind) == ((b"new",), (b"x",), 1, 2)
+
+
+@given(st.integers(1, 50), st.integers(0, 140))
+def test_a_log_reads_the_same_in_pieces_of_any_size(size: int, count: int) -> None:
+    records = [
+        b"\x1e%040d\0Ada\0%d\0%s\0subject %d\0body\n\n"
+        % (number, number, b"tag: refs/tags/v1" if number == 99 else b"", number)
+        for number in range(count)
+    ]
+    raw = b"\n".join(records)
+    log = CommitLog()
+    for start in range(0, len(raw), size):
+        log.feed(raw[start : start + size])
+    commits = log.commits()
+    assert (log.count, log.tagged) == (count, count > 99)
+    assert len(commits) == min(count, 30) + (count > 99)
+    assert log.tip == (f"{0:040}" if count else None)
+
+
+def test_words_that_are_not_utf8_pass() -> None:
+    commit = read_commit(b"ab\0J\xf6rg\x001\0tag: refs/tags/v1, tag: refs/tags/v2\0s\xff\0\n")
+    assert (commit.author, commit.subject, commit.tag, commit.message) == ("J\ufffdrg", "s\ufffd", "v1", "")
