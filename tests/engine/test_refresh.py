@@ -8,14 +8,18 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from msgspec.structs import replace
 
 from tests.engine.conftest import Site
 from tests.upstream import git
 from trio_update.config import RefreshWindow, UpdateManagerConfig
+from trio_update.engine.board import Board
 from trio_update.engine.manager import open_manager
-from trio_update.engine.refresh import follow_schedule
+from trio_update.engine.refresh import Refresher, follow_schedule
 from trio_update.errors import Reason, Refused
+from trio_update.host.processes import Runner
 from trio_update.model import AppName
+from trio_update.updaters import make_updater
 
 ONE = AppName("one")
 
@@ -130,3 +134,23 @@ async def test_a_project_whose_old_address_does_not_redirect_is_left_alone(site:
         status = manager.status().version_info[ONE]
         assert status.remote_url == site.server.url("one")
         assert status.anomalies == (f"Unofficial remote url: {site.server.url('one')}",)
+
+
+@pytest.mark.parametrize(
+    ("refreshed_at", "due"),
+    [(None, True), (1000.0 - 10, False), (1000.0 - 50, True), (1000.0 + 3600, True)],
+    ids=["never", "lately", "long ago", "under a wrong clock"],
+)
+async def test_what_is_due(site: Site, refreshed_at: float | None, due: bool) -> None:
+    await site.add("one")
+    app = site.config().apps[0]
+    updater = make_updater(app, Runner("test"), debug=False)
+    board = Board({ONE: app}, ())
+    board.put(ONE, replace(updater.initial(), refreshed_at=refreshed_at))
+
+    async def save(*_: object) -> None:
+        """Nothing is refreshed here."""
+
+    async with trio.open_nursery() as nursery:
+        refresher = Refresher({ONE: updater}, board, save, nursery, 1, clock=lambda: 1000.0)
+        assert refresher.due({ONE: 50.0}) == ([ONE] if due else [])
