@@ -49,6 +49,15 @@ async def test_arguments_in_a_multipart_form() -> None:
         assert (answer.status_code, upgrades(server.manager)) == (400, ["app"])
 
 
+@pytest.mark.parametrize("parameters", ["", "; boundary=", "; boundary=x", "; boundary=\u00f6"])
+@pytest.mark.parametrize("body", [b"name=app", b"--x\r\nrubbish", b"--x--\r\n"])
+async def test_a_form_that_cannot_be_made_out_upgrades_nothing(parameters: str, body: bytes) -> None:
+    headers = {b"Content-Type": f"multipart/form-data{parameters}".encode("latin-1")}
+    async with running() as server:
+        answer = await server.http.post(UPGRADE, content=body, headers=headers)
+        assert (answer.status_code, upgrades(server.manager)) == (400, [])
+
+
 @pytest.mark.parametrize(
     ("query", "body", "headers"),
     [
