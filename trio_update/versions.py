@@ -15,7 +15,6 @@ from functools import total_ordering
 from packaging.version import InvalidVersion, Version
 
 _DESCRIBED = re.compile(r"(?P<tag>.+)-(?P<count>\d+)-g(?P<hash>[0-9a-f]{4,64})")
-_BARE_HASH = re.compile(r"[0-9a-f]{4,64}")
 _STAGES = {"a": "ALPHA", "b": "BETA", "rc": "CANDIDATE"}
 
 
@@ -97,11 +96,6 @@ def read_description(text: str) -> GitVersion | None:
     if found is None:
         return None
     return GitVersion(found["tag"], int(found["count"]), found["hash"])
-
-
-def is_bare_hash(text: str) -> bool:
-    """Whether ``git describe --always`` found no tag and fell back to the abbreviated commit."""
-    return _BARE_HASH.fullmatch(text.strip()) is not None
 
 
 def inferred(count: int, abbreviated: str) -> GitVersion:

@@ -108,8 +108,6 @@ def test_an_exchange_across_file_systems_is_refused_with_advice(tmp_path: Path, 
         files.exchange(one, other)
     assert caught.value.errno == errno.EXDEV
     assert (one / "mine").exists()
-    assert not files.same_filesystem(tmp_path, elsewhere)
-    assert files.same_filesystem(tmp_path, one)
 
 
 def test_an_exchange_needs_both(tmp_path: Path) -> None:
@@ -215,7 +213,6 @@ subprocess.run(["mount", "--bind", user, tree / "mounted here"], check=True)
 assert files.is_mount_point(tree / "mounted here") and not files.is_mount_point(tree)
 (place / "alias").symlink_to(tree / "mounted here")
 assert files.is_mount_point(place / "alias")
-assert not files.same_filesystem(tree, tree / "mounted here")
 for path, action in ((tree, files.remove_tree), (tree / "mounted here", lambda path: files.exchange(path, beside))):
     try:
         action(path)

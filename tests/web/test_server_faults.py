@@ -52,7 +52,7 @@ HARMFUL = [
     Case(scenarios.malformed_frame, "closed 1002", "no close frame"),
     Case(scenarios.bad_handshake, "is ended", "stays open"),
 ]
-# Wrong only sometimes in stock Hypercorn, or only under some Quarts, or right: no proof of the fault can be had cheaply.
+# Wrong only sometimes in stock Hypercorn, or only under some Quarts, or right: there is no cheap proof of the fault.
 OURS_ALONE = [
     Case(scenarios.bad_chunk, "answers", ""),
     Case(scenarios.slow_head, "is ended", ""),

@@ -252,6 +252,15 @@ def mount_points() -> frozenset[bytes]:
     )
 
 
+def inode(path: Path) -> int | None:
+    """What tells a file or folder from another one that takes its name; ``None`` when there is none."""
+    with translated("look at", path):
+        try:
+            return path.lstat().st_ino
+        except FileNotFoundError:
+            return None
+
+
 def is_mount_point(path: Path) -> bool:
     """Whether something is mounted exactly on ``path``; such a folder can be neither renamed nor exchanged."""
     return os.path.realpath(os.fsencode(path)) in mount_points()
@@ -259,23 +268,6 @@ def is_mount_point(path: Path) -> bool:
 
 def _is_in(path: bytes, directory: bytes) -> bool:
     return path == directory or path.startswith(directory.rstrip(b"/") + b"/")
-
-
-def same_filesystem(a: Path, b: Path) -> bool:
-    """Whether entries of directory ``a`` can be renamed into directory ``b``."""
-    return _mount(a) == _mount(b)
-
-
-def _mount(path: Path) -> tuple[int, bytes]:
-    # The device alone is not enough (rename refuses two mounts of one device), nor the mount alone (btrfs refuses
-    # two subvolumes of one mount, which have different devices).
-    with translated("look at", path):
-        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        try:
-            facts = Path(f"/proc/self/fdinfo/{descriptor}").read_bytes().splitlines()
-            return os.fstat(descriptor).st_dev, next(fact for fact in facts if fact.startswith(b"mnt_id:"))
-        finally:
-            os.close(descriptor)
 
 
 class InstanceLock:

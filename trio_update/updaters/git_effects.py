@@ -145,7 +145,7 @@ class ReplaceClone(msgspec.Struct, frozen=True, kw_only=True, tag="replace_clone
     async def discard(self, runner: Runner, report: Report) -> None:
         """Carry over what came into the old clone since the first pass, then remove it."""
         stage, doomed = Path(self.stage), Path(f"{self.stage}.old")
-        if self.old_inode is not None and await trio.to_thread.run_sync(_inode, stage) == self.old_inode:
+        if self.old_inode is not None and await trio.to_thread.run_sync(files.inode, stage) == self.old_inode:
             tracked = (await Repository(Path(self.live), runner).tracked()).union(self.dropped)
             await carry_untracked(stage, Path(self.live), tracked, Path(self.aside), report)
             await trio.to_thread.run_sync(files.sync_filesystem, Path(self.live))
@@ -158,13 +158,13 @@ class ReplaceClone(msgspec.Struct, frozen=True, kw_only=True, tag="replace_clone
     def _switch(self, forward: bool) -> None:
         """Put the wanted clone at ``live``; does nothing when it stands there already."""
         live, stage = Path(self.live), Path(self.stage)
-        if (_inode(live) == self.new_inode) == forward:
+        if (files.inode(live) == self.new_inode) == forward:
             return
         if self.old_inode is not None:
             files.exchange(live, stage)
         else:
             source, target = (stage, live) if forward else (live, stage)
-            if _inode(source) == self.new_inode:
+            if files.inode(source) == self.new_inode:
                 files.rename(source, target)
 
 
@@ -247,10 +247,3 @@ def _prune(base: bytes, directory: bytes) -> None:
         except OSError:  # not empty: the user's, or another tracked file's
             return
         directory = os.path.dirname(directory)
-
-
-def _inode(path: Path) -> int | None:
-    try:
-        return path.lstat().st_ino
-    except FileNotFoundError:
-        return None

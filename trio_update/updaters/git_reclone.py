@@ -59,9 +59,9 @@ async def prepare_hard_recovery(
     await _expect_tracking(config, fresh)
     commit = await _checkout(config, fresh, old.head, report)
     tracked = await fresh.tracked()
-    inode = await trio.to_thread.run_sync(_inode, stage)
+    inode = await trio.to_thread.run_sync(files.inode, stage)
     assert inode is not None, "git made the clone"
-    old_inode = await trio.to_thread.run_sync(_inode, live)
+    old_inode = await trio.to_thread.run_sync(files.inode, live)
     aside = await workshop.saved()
     dropped: frozenset[bytes] = frozenset()
     if old_inode is not None:
@@ -263,10 +263,3 @@ def _real_place(path: Path) -> Path:
             f"{os.fsdecode(mounted[0])} is mounted inside the clone and would go away with it: unmount it first",
         )
     return real
-
-
-def _inode(path: Path) -> int | None:
-    try:
-        return path.lstat().st_ino
-    except FileNotFoundError:
-        return None

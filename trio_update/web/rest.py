@@ -152,8 +152,9 @@ def _multipart(request: Request, body: bytes) -> list[tuple[str, str]]:
         form, files = MultiPartParser().parse(io.BytesIO(body), boundary.encode("ascii"), len(body))
     except ValueError as error:
         raise BadRequest(f"the multipart form is not readable: {error}") from error
-    for _, file in files.items(multi=True):
-        file.close()
+    for parts in files.listvalues():
+        for part in parts:
+            part.close()
     if files:
         raise BadRequest("files are not accepted here")
     return list(form.items(multi=True))
