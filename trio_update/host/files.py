@@ -8,21 +8,20 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import fcntl
+import hashlib
 import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from trio_update.errors import DataPathHeld, FileTrouble
+from trio_update.errors import FileTrouble
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 _RENAME_EXCHANGE = 2
+_PIECE = 1 << 20
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 _ADVICE = {
@@ -98,6 +97,22 @@ def rename(source: Path, target: Path) -> None:
     with translated(f"move {source} to", target):
         _renameat2(source, target, _RENAME_NOREPLACE)
     _sync_parents(source, target)
+
+
+def swap(live: Path, stage: Path, *, new: int, replaces: bool, forward: bool) -> None:
+    """Put what has inode ``new`` at ``live`` (``forward``) or back at ``stage``; nothing to do when it is there.
+
+    Works from any state that a kill leaves, because an inode number tells what stands where.  ``replaces``: something
+    stood at ``live`` before, and takes the other place.  Raises as :func:`exchange`.
+    """
+    if (inode(live) == new) == forward:
+        return
+    if replaces:
+        exchange(live, stage)
+        return
+    source, target = (stage, live) if forward else (live, stage)
+    if inode(source) == new:
+        rename(source, target)
 
 
 def _sync_parents(*paths: Path) -> None:
@@ -235,6 +250,16 @@ def copy_aside(root: Path, names: tuple[bytes, ...], aside: Path) -> None:
         sync_filesystem(aside)
 
 
+def sha256_of(path: Path, check: Callable[[], None] = lambda: None) -> str:
+    """The SHA-256 of a file's content, in hexadecimal; ``check`` is called for every MiB and may raise."""
+    with translated("read", path), open(path, "rb", buffering=0) as file:
+        digest, buffer = hashlib.sha256(), bytearray(_PIECE)
+        while size := file.readinto(buffer):
+            digest.update(memoryview(buffer)[:size])
+            check()
+    return digest.hexdigest()
+
+
 def free_bytes(path: Path) -> int:
     """Bytes that this user can still write to the file system of ``path``."""
     with translated("measure the free space of", path):
@@ -268,45 +293,3 @@ def is_mount_point(path: Path) -> bool:
 
 def _is_in(path: bytes, directory: bytes) -> bool:
     return path == directory or path.startswith(directory.rstrip(b"/") + b"/")
-
-
-class InstanceLock:
-    """Held by the one manager that works on a DATA_PATH, for as long as the context lasts.
-
-    flock(2): the kernel lets go of it when the process ends, however it ends; commands do not inherit it.  The file
-    stays, as removing it would let two instances hold two files of one name.  Raises: DataPathHeld, FileTrouble.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor = -1
-
-    def __enter__(self) -> Self:
-        with translated("lock", self._path), contextlib.ExitStack() as undo:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-            undo.callback(os.close, descriptor)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise self._held(os.pread(descriptor, 32, 0)) from None
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-            undo.pop_all()
-        self._descriptor = descriptor
-        return self
-
-    def _held(self, content: bytes) -> DataPathHeld:
-        holder = content.decode("ascii", "replace").strip() or "unknown"
-        return DataPathHeld(
-            f"{self._path.parent.parent} is in use by another trio-update (process {holder}): stop that one first, "
-            "or choose another DATA_PATH"
-        )
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # Emptied first: a number left in it would one day name a stranger.
-        try:
-            os.ftruncate(self._descriptor, 0)
-        finally:
-            os.close(self._descriptor)
