@@ -116,13 +116,14 @@ async def test_embed_says_why_it_cannot(machine: Path) -> None:
 
 def test_the_configuration_is_valid_and_explains_every_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("klipper", "moonraker", "mainsail-config", "filament-scale"):
+    own = ["mainsail-config", "filament-scale", "mainsail", "spool-server", "label-printer"]
+    for name in ("klipper", "moonraker", *own):
         (tmp_path / name).mkdir()
     config = load_config(EXAMPLES / "moonraker.conf")
     assert config.problems == ()
-    assert [app.name for app in config.apps] == ["mainsail-config", "filament-scale", "klipper", "moonraker"]
+    assert [app.name for app in config.apps] == [*own, "klipper", "moonraker"]
     shown = set(re.findall(r"^#?([a-z_]+):", (EXAMPLES / "moonraker.conf").read_text(), re.MULTILINE))
-    git_repo = set(app_table(AppType.GIT_REPO, "app", lambda path: None))
-    # Deprecated ones are not for new configurations.
-    assert git_repo - {"env", "install_script"} <= shown
+    for kind in (AppType.GIT_REPO, AppType.WEB, AppType.ZIP, AppType.EXECUTABLE):
+        # Deprecated ones are not for new configurations.
+        assert set(app_table(kind, "app", lambda path: None)) - {"env", "install_script"} <= shown
     assert set(OVERRIDES) <= shown
