@@ -97,7 +97,77 @@ class GitStatus(msgspec.Struct, frozen=True, kw_only=True, tag_field="configured
     unreachable_since: float | None = None
 
 
-AppStatus = GitStatus
+class Asset(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of a release.  ``size`` in bytes and ``digest`` (``sha256:HEX``) where the forge tells them."""
+
+    name: str
+    url: str
+    size: int | None = None
+    digest: str = ""
+
+
+class RemoteRelease(msgspec.Struct, frozen=True, kw_only=True):
+    """A release as its forge describes it.  ``repo`` (``owner/name``) is where it was found: projects move."""
+
+    repo: str
+    tag: str
+    title: str = ""
+    notes: str = ""
+    prerelease: bool = False
+    assets: tuple[Asset, ...] = ()
+
+
+class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """What a forge's last answer said about its limit; ``reset`` in unix seconds."""
+
+    limit: int
+    remaining: int
+    reset: int
+
+
+class ReleaseFields(msgspec.Struct, frozen=True, kw_only=True, tag_field="configured_type"):
+    """State of an app that comes as a release's asset (reference: "Net Hosted Status").
+
+    The fields after ``anomalies`` are additions of ours: ``remote`` is the channel's newest release (not sent to
+    clients, but its title is), ``kept_versions`` can be gone back to without a network, oldest first.
+    """
+
+    name: AppName
+    channel: Channel
+    channel_invalid: bool = False
+    debug_enabled: bool = False
+    owner: str | Unknown
+    repo_name: str | Unknown
+    last_error: str = ""
+    version: str | Unknown
+    remote_version: str | Unknown
+    rollback_version: str | Unknown
+    is_valid: bool = False
+    info_tags: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    anomalies: tuple[str, ...] = ()
+    remote: RemoteRelease | None = None
+    remote_title: str = ""
+    kept_versions: tuple[str, ...] = ()
+    hold: str = ""
+    refreshed_at: float | None = None
+    unreachable_since: float | None = None
+
+
+class WebStatus(ReleaseFields, frozen=True, kw_only=True, tag="web"):
+    """A web client: static files that a web server hands out."""
+
+
+class ZipStatus(ReleaseFields, frozen=True, kw_only=True, tag="zip"):
+    """An application that comes as an archive."""
+
+
+class ExecutableStatus(ReleaseFields, frozen=True, kw_only=True, tag="executable"):
+    """A single program."""
+
+
+ReleaseStatus = WebStatus | ZipStatus | ExecutableStatus
+AppStatus = GitStatus | ReleaseStatus
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):

@@ -150,6 +150,54 @@ async def test_a_record_of_another_version_costs_only_itself(path: Path) -> None
         assert list(await store.snapshots()) == [ONE]
 
 
+async def test_answers_are_kept_by_use_number_and_size(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEPT_ANSWERS", 3)
+    monkeypatch.setattr(module, "KEPT_ANSWER_BYTES", 100)
+
+    async def kept(store: module.Store) -> list[str]:
+        return [key for key in "abcdef" if await store.answer(key)]
+
+    async with open_store(path) as (store, _):
+        assert await store.answer("a") is None
+        for key in "abc":
+            await store.save_answer(key, f"etag {key}", key.encode())
+        assert await store.answer("a") == ("etag a", b"a")
+    async with open_store(path) as (store, _):
+        # Used after `b` and `c`, so that those go first.
+        await store.save_answer("d", "", b"d")
+        assert await kept(store) == ["a", "c", "d"]
+        await store.save_answer("e", "", b"x" * 99)
+        assert await kept(store) == ["d", "e"]
+        await store.save_answer("f", "", b"x" * 101)
+        assert await kept(store) == []
+        await store.save_answer("a", "old", b"old")
+        await store.save_answer("a", "new", b"new")
+        assert await store.answer("a") == ("new", b"new")
+
+
+async def test_notes_are_kept_by_number(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEPT_NOTES", 3)
+    async with open_store(path) as (store, _):
+        for key in "abcad":
+            await store.save_note(key, {"of": key})
+    async with open_store(path) as (store, _):
+        assert [key for key in "abcd" if await store.note(key, dict[str, str])] == ["a", "c", "d"]
+        assert await store.note("a", dict[str, str]) == {"of": "a"}
+        assert await store.note("a", int) is None
+
+
+async def test_a_database_of_the_version_before_is_taken_along(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_MIGRATIONS", module._MIGRATIONS[:1])
+        async with open_store(path) as (store, _):
+            await store.save_job(record(1, ONE), {})
+    async with open_store(path) as (store, notice):
+        assert notice is None
+        assert await store.job(JobId(1)) == record(1, ONE)
+        await store.save_note("key", 1)
+        assert await store.note("key", int) == 1
+
+
 async def test_a_disk_that_refuses_is_an_error_with_the_path(path: Path) -> None:
     async with open_store(path) as (store, _):
         # SQLite's own limit gives the error that a full disk gives.

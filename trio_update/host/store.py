@@ -1,4 +1,4 @@
-"""State and history in SQLite: what the status showed last, where apps can go back to, and what jobs did.
+"""State and history in SQLite: what the status showed last, where apps can go back to, what jobs did, what forges said.
 
 What must survive a power cut in the middle of an update is not here but in the journal
 (:mod:`trio_update.engine.journal`), so that losing this file costs memories and never an app.
@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 import trio
@@ -23,6 +23,9 @@ from trio_update.model import AppName, AppStatus, JobId, JobRecord, Release
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 KEPT_JOBS = 500
+KEPT_ANSWERS = 256
+KEPT_ANSWER_BYTES = 32 * 1024 * 1024
+KEPT_NOTES = 1024
 
 # Each script takes the schema one version further; `PRAGMA user_version` counts them.
 _MIGRATIONS = (
@@ -32,6 +35,13 @@ _MIGRATIONS = (
     CREATE TABLE job (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
     CREATE TABLE job_app (app TEXT NOT NULL, job INTEGER NOT NULL REFERENCES job(id) ON DELETE CASCADE,
                           PRIMARY KEY (app, job)) WITHOUT ROWID;
+    """,
+    # `used` is counted up and is no time: the clock of a host without a battery jumps.
+    """
+    CREATE TABLE answer (key TEXT PRIMARY KEY, etag TEXT NOT NULL, body BLOB NOT NULL, used INTEGER NOT NULL);
+    CREATE INDEX answer_used ON answer (used);
+    CREATE TABLE note (key TEXT PRIMARY KEY, data BLOB NOT NULL, used INTEGER NOT NULL);
+    CREATE INDEX note_used ON note (used);
     """,
 )
 
@@ -54,7 +64,9 @@ class Store:
     async def snapshots(self) -> dict[AppName, tuple[str, AppStatus]]:
         """The last status of every app, with the digest of the configuration that it was made under."""
         rows = await self._run(lambda db: db.execute("SELECT app, config, data FROM snapshot").fetchall())
-        return {app: (config, status) for app, config, data in rows if (status := _decode(data, AppStatus)) is not None}
+        # mypy has no name for the type of a union that is passed as a value.
+        kind = cast("type[AppStatus]", AppStatus)
+        return {app: (config, status) for app, config, data in rows if (status := _decode(data, kind)) is not None}
 
     async def save_snapshot(self, app: AppName, config: str, status: AppStatus) -> None:
         data = msgspec.json.encode(status)
@@ -96,6 +108,62 @@ class Store:
     async def last_job(self) -> JobId:
         rows = await self._run(lambda db: db.execute("SELECT coalesce(max(id), 0) FROM job").fetchall())
         return JobId(rows[0][0])
+
+    async def answer(self, key: str) -> tuple[str, bytes] | None:
+        """ETag and body of an answer that was kept; it counts as used now."""
+
+        def read(db: sqlite3.Connection) -> tuple[str, bytes] | None:
+            found: tuple[str, bytes] | None = db.execute(
+                "SELECT etag, body FROM answer WHERE key = ?", (key,)
+            ).fetchone()
+            if found is None:
+                return None
+            # A write costs a flash card more than a read: none when it was the last one used.
+            db.execute(
+                "UPDATE answer SET used = (SELECT max(used) + 1 FROM answer)"
+                " WHERE key = ? AND used < (SELECT max(used) FROM answer)",
+                (key,),
+            )
+            return found
+
+        return await self._run(read)
+
+    async def save_answer(self, key: str, etag: str, body: bytes) -> None:
+        """Keep an answer; of all that are kept, those go that were not used for longest, by number and by size."""
+
+        def write(db: sqlite3.Connection) -> None:
+            db.execute(
+                "INSERT OR REPLACE INTO answer VALUES (?, ?, ?, (SELECT coalesce(max(used), 0) + 1 FROM answer))",
+                (key, etag, body),
+            )
+            db.execute(
+                "DELETE FROM answer WHERE key IN (SELECT key FROM (SELECT key, row_number() OVER newest AS number,"
+                " sum(length(body)) OVER newest AS bytes FROM answer WINDOW newest AS (ORDER BY used DESC))"
+                " WHERE number > ? OR bytes > ?)",
+                (KEPT_ANSWERS, KEPT_ANSWER_BYTES),
+            )
+
+        await self._run(write)
+
+    async def note(self, key: str, kind: type[T]) -> T | None:
+        """What was noted under ``key``; ``None`` for nothing, and for something that is no ``kind``."""
+        rows = await self._run(lambda db: db.execute("SELECT data FROM note WHERE key = ?", (key,)).fetchall())
+        return _decode(rows[0][0], kind) if rows else None
+
+    async def save_note(self, key: str, value: object) -> None:
+        """Note what JSON can hold; beyond :data:`KEPT_NOTES` the one goes that was written longest ago."""
+        data = msgspec.json.encode(value)
+
+        def write(db: sqlite3.Connection) -> None:
+            db.execute(
+                "INSERT OR REPLACE INTO note VALUES (?, ?, (SELECT coalesce(max(used), 0) + 1 FROM note))", (key, data)
+            )
+            db.execute(
+                "DELETE FROM note WHERE used <= (SELECT used FROM note ORDER BY used DESC LIMIT 1 OFFSET ?)",
+                (KEPT_NOTES,),
+            )
+
+        await self._run(write)
 
     async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         def in_thread() -> T:
