@@ -93,7 +93,7 @@ async def main(config_path: Path, data: Path) -> None:
         await manager.wait_ready()
         # The first refresh after a start reads what later ones remember; it also waits for the start's own.
         await manager.refresh(None)
-        bare = [Bare(app) for app in config.apps]
+        bare = [Bare(app) for app in config.apps if isinstance(app, GitRepoConfig)]
         print(json.dumps("ready"), flush=True)
         stdin = trio.lowlevel.FdStream(sys.stdin.fileno())
         # A question a line, and none before the former one is answered: what comes is always one whole line.

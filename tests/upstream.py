@@ -140,4 +140,6 @@ def reap_inherited() -> None:
 
 
 def status_of(manager: Manager) -> GitStatus:
-    return manager.status().version_info[NAME]
+    status = manager.status().version_info[NAME]
+    assert isinstance(status, GitStatus)
+    return status

@@ -97,7 +97,9 @@ def test_klipperscreen_and_friends(home: Path) -> None:
     assert config.server.cors_domains == ("*.local", "*.lan", "*://app.fluidd.xyz", "*://localhost:*")
     assert config.update_manager.refresh_window == RefreshWindow(22, 4)
     assert not config.update_manager.enable_packagekit
-    assert {name: app.virtualenv for name, app in apps.items() if app.virtualenv} == {
+    assert {
+        name: app.virtualenv for name, app in apps.items() if isinstance(app, GitRepoConfig) and app.virtualenv
+    } == {
         "KlipperScreen": home / ".KlipperScreen-env",
         "mobileraker": home / "mobileraker-env",
         "klipper": home / "klippy-env",

@@ -15,7 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.config.conftest import problems_of
-from trio_update.config import Config, ConfigInvalid, GitRepoConfig, HealthCheck, RefreshWindow, load_config
+from trio_update.config import (
+    Config,
+    ConfigInvalid,
+    ExecutableConfig,
+    GitRepoConfig,
+    HealthCheck,
+    RefreshWindow,
+    WebConfig,
+    ZipConfig,
+    load_config,
+)
 from trio_update.config.convert import BadValue
 from trio_update.config.schema import any_app_table, foreign_tables, server_table, update_manager_table
 from trio_update.model import AppName, Channel
@@ -127,6 +137,7 @@ def test_overrides_of_klipper_and_moonraker(home: Path, load: Load) -> None:
         "[update_manager]\nchannel: beta\n[update_manager klipper]\nchannel: stable\n"
     )
     klipper, moonraker = config.apps
+    assert isinstance(moonraker, GitRepoConfig)
     assert (klipper.name, klipper.channel, klipper.hold) == ("klipper", Channel.STABLE, "")
     assert (moonraker.channel, moonraker.hold, moonraker.pinned_commit) == (Channel.BETA, "wait", "01234567")
     assert moonraker.health == HealthCheck(timeout=9)
@@ -238,6 +249,7 @@ def test_what_is_written_is_what_is_read(
 
     assert config.problems == ()
     (app,) = config.apps
+    assert isinstance(app, GitRepoConfig)
     assert app.info_tags == tuple(tags)
     assert app.pip_environment_variables == tuple(variables)
     assert app.health.command == tuple(command)
@@ -327,3 +339,30 @@ def test_the_import_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_release_apps(home: Path, load: Load) -> None:
+    for folder in ("mainsail", "cam", "tool"):
+        (home / folder).mkdir()
+    config = load(
+        "[update_manager client mainsail]\ntype: web\npath: ~/mainsail\nrepo: mainsail-crew/mainsail\n"
+        "persistent_files:\n  config.json\n  sub/dir/x\n"
+        "[update_manager cam]\ntype: zip\npath: ~/cam\nrepo: a/b\nchannel: beta\nvirtualenv: ~/cam/env\n"
+        "requirements: r.txt\nsystem_dependencies: s.json\nenable_node_updates: 1\nkeep_versions: 0\n"
+        "[update_manager tool]\ntype: executable\npath: ~/tool\nrepo: a/tool\nforge_url: https://codeberg.org/\n"
+        "is_system_service: False\n"
+    )
+    assert config.problems == ()
+    mainsail, cam, tool = config.apps
+    assert isinstance(mainsail, WebConfig)
+    assert mainsail == WebConfig(
+        name=AppName("mainsail"),
+        path=home / "mainsail",
+        repo="mainsail-crew/mainsail",
+        persistent_files=("config.json", "sub/dir/x"),
+    )
+    assert isinstance(cam, ZipConfig)
+    assert (cam.channel, cam.virtualenv, cam.requirements) == (Channel.BETA, home / "cam" / "env", "r.txt")
+    assert (cam.enable_node_updates, cam.keep_versions, cam.managed_services) == (True, 0, ("cam",))
+    assert isinstance(tool, ExecutableConfig)
+    assert (tool.forge_url, tool.channel, tool.managed_services) == ("https://codeberg.org", Channel.STABLE, ())

@@ -20,7 +20,7 @@ from trio_update.demo.repos import Upstream, add_commits, clone, make_upstream
 from trio_update.engine.manager import Manager, open_manager
 from trio_update.events import Event, JobMessage, Refreshed
 from trio_update.host.klippy import PrintState
-from trio_update.model import AppName, Status
+from trio_update.model import AppName, GitStatus, Status
 
 
 @dataclass
@@ -133,6 +133,12 @@ class Site:
                 await trio.testing.wait_all_tasks_blocked()
             with manager.hub.attach(send):
                 yield manager, Listener(receive)
+
+
+def git_status(manager: Manager, name: AppName) -> GitStatus:
+    status = manager.status().version_info[name]
+    assert isinstance(status, GitStatus)
+    return status
 
 
 @pytest.fixture

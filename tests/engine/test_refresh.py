@@ -10,16 +10,16 @@ import trio
 import trio.testing
 from msgspec.structs import replace
 
-from tests.engine.conftest import Site
+from tests.engine.conftest import Site, git_status
 from tests.upstream import git
-from trio_update.config import RefreshWindow, UpdateManagerConfig
+from trio_update.config import GitRepoConfig, RefreshWindow, UpdateManagerConfig
 from trio_update.engine.board import Board
 from trio_update.engine.manager import open_manager
 from trio_update.engine.refresh import Refresher, follow_schedule
 from trio_update.errors import Reason, Refused
 from trio_update.host.processes import Runner
 from trio_update.model import AppName
-from trio_update.updaters import make_updater
+from trio_update.updaters.git_repo import GitRepo
 
 ONE = AppName("one")
 
@@ -87,7 +87,7 @@ async def test_one_app_that_hangs_does_not_keep_the_others_waiting(site: Site) -
         await trio.testing.wait_all_tasks_blocked()
         with trio.fail_after(10):
             await manager.refresh("two")  # joins the one that is under way
-        assert manager.status().version_info[AppName("two")].commits_behind_count == 5
+        assert git_status(manager, AppName("two")).commits_behind_count == 5
         nursery.cancel_scope.cancel()
 
 
@@ -120,7 +120,7 @@ async def test_a_project_that_moved_is_followed_when_the_old_address_says_so(sit
     options: dict[str, Any] = {"origin": site.server.url("new"), "moved_origin": site.server.url("one")}
     del site.upstreams["new"]
     async with site.manager(**options) as (manager, _):
-        status = manager.status().version_info[ONE]
+        status = git_status(manager, ONE)
         assert status.remote_url == options["origin"]
         assert status.anomalies == ()
 
@@ -131,7 +131,7 @@ async def test_a_project_whose_old_address_does_not_redirect_is_left_alone(site:
     options: dict[str, Any] = {"origin": site.server.url("new"), "moved_origin": site.server.url("one")}
     del site.upstreams["new"]
     async with site.manager(**options) as (manager, _):
-        status = manager.status().version_info[ONE]
+        status = git_status(manager, ONE)
         assert status.remote_url == site.server.url("one")
         assert status.anomalies == (f"Unofficial remote url: {site.server.url('one')}",)
 
@@ -144,7 +144,8 @@ async def test_a_project_whose_old_address_does_not_redirect_is_left_alone(site:
 async def test_what_is_due(site: Site, refreshed_at: float | None, due: bool) -> None:
     await site.add("one")
     app = site.config().apps[0]
-    updater = make_updater(app, Runner("test"), debug=False)
+    assert isinstance(app, GitRepoConfig)
+    updater = GitRepo(app, Runner("test"))
     board = Board({ONE: app}, ())
     board.put(ONE, replace(updater.initial(), refreshed_at=refreshed_at))
 

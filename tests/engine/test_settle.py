@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.conftest import Site
+from tests.engine.conftest import Site, git_status
 from tests.upstream import git, reap_inherited
 from trio_update.config import HealthCheck
 from trio_update.engine.journal import Entry, Journal, Phase
@@ -199,7 +199,7 @@ async def test_a_stored_snapshot_is_served_at_once(site: Site) -> None:
         seen = manager.status().version_info[ONE]
     site.behave("one", hang=True)
     async with open_manager(site.config(), data_path=site.folder / "data") as manager:
-        served = manager.status().version_info[ONE]
+        served = git_status(manager, ONE)
         assert (served.version, served.commits_behind_count) == (seen.version, 3)
 
 

@@ -1,12 +1,16 @@
-"""A clone that is three commits behind its upstream."""
+"""A clone that is three commits behind its upstream; and apps that are a release behind, on a stand-in for GitHub."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import trio
 
+from tests.releases import ReleaseSite
 from tests.upstream import Bench, Upstream
+from trio_update.demo.github import GitHub, serve_github
 
 
 @pytest.fixture
@@ -18,3 +22,33 @@ def bench(tmp_path: Path) -> Bench:
     upstream.commit({"lib/two.py": "2\n", "lib/one.py": None})
     upstream.commits(2)
     return Bench(tmp_path, upstream, path)
+
+
+@pytest.fixture
+async def github() -> AsyncIterator[GitHub]:
+    async with trio.open_nursery() as nursery:
+        yield await nursery.start(serve_github, GitHub())
+        nursery.cancel_scope.cancel()
+
+
+def _behind(folder: Path, github: GitHub, kind: str) -> ReleaseSite:
+    site = ReleaseSite(folder, github, kind)
+    site.install("v1.0.0")
+    site.publish("v1.0.0")
+    site.publish("v2.0.0", title="The second", notes="Better.")
+    return site
+
+
+@pytest.fixture(params=["web", "zip", "executable"])
+def site(request: pytest.FixtureRequest, tmp_path: Path, github: GitHub) -> ReleaseSite:
+    return _behind(tmp_path, github, request.param)
+
+
+@pytest.fixture
+def web(tmp_path: Path, github: GitHub) -> ReleaseSite:
+    return _behind(tmp_path, github, "web")
+
+
+@pytest.fixture
+def executable(tmp_path: Path, github: GitHub) -> ReleaseSite:
+    return _behind(tmp_path, github, "executable")

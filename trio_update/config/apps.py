@@ -21,10 +21,23 @@ from trio_update.config.schema import (
     read_options,
     required,
 )
-from trio_update.config.values import DisabledApp, GitRepoConfig, HealthCheck
+from trio_update.config.values import (
+    AppConfig,
+    DisabledApp,
+    ExecutableConfig,
+    GitRepoConfig,
+    HealthCheck,
+    WebConfig,
+    ZipConfig,
+)
 from trio_update.model import AppName, AppType, Channel
 
-SUPPORTED = (AppType.GIT_REPO,)
+_KINDS: dict[AppType, type[AppConfig]] = {
+    AppType.GIT_REPO: GitRepoConfig,
+    AppType.WEB: WebConfig,
+    AppType.ZIP: ZipConfig,
+    AppType.EXECUTABLE: ExecutableConfig,
+}
 
 
 class BuiltIn(msgspec.Struct, frozen=True):
@@ -58,7 +71,7 @@ BUILT_IN = (
 class Judged(msgspec.Struct, frozen=True):
     """What became of the sections of one name: an app, a disabled app, or nothing (a built-in that is not there)."""
 
-    app: GitRepoConfig | None = None
+    app: AppConfig | None = None
     disabled: DisabledApp | None = None
     faults: tuple[tuple[Section, Fault], ...] = ()
 
@@ -82,7 +95,9 @@ def judge_app(name: str, sections: Sequence[Section], look_folder: Look) -> Judg
     read = [_read_app(name, section, look_folder) for section in sections]
     faults += _with_sections(sections, [reading for _, reading in read])
     kind, reading = read[0]
-    return _disabled(name, kind, faults) if faults else Judged(app=_git_repo(name, reading.values, {}))
+    if faults or kind is None:
+        return _disabled(name, kind, faults)
+    return Judged(app=_app(_KINDS[kind], name, reading.values))
 
 
 def judge_built_in(
@@ -106,7 +121,7 @@ def judge_built_in(
         "requirements": built_in.requirements,
         "channel": channel,
     }
-    return Judged(app=_git_repo(name, readings[0].values if readings else {}, defaults))
+    return Judged(app=_app(GitRepoConfig, name, defaults | (readings[0].values if readings else {})))
 
 
 def _duplicates(name: str, sections: Sequence[Section]) -> list[tuple[Section, Fault]]:
@@ -144,7 +159,7 @@ def _read_app(name: str, section: Section, look_folder: Look) -> tuple[AppType |
     for option in required(kind):
         if option not in reading.lines:
             reading.faults.append(Fault(section.line, f"the option '{option}' is missing"))
-    if kind not in SUPPORTED:
+    if kind not in _KINDS:
         reading.faults.append(Fault(section.line, f"apps of type {kind} are not supported by this version yet"))
     return kind, reading
 
@@ -164,14 +179,14 @@ def _disabled(name: str, kind: AppType | None, faults: list[tuple[Section, Fault
     return Judged(disabled=DisabledApp(name=printable(name, 200), type=kind, reasons=reasons), faults=tuple(faults))
 
 
-def _git_repo(name: str, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> GitRepoConfig:
-    fields = {**defaults, **values}
-    if "managed_services" not in fields and fields.get("is_system_service", True):
+def _app(kind: type[AppConfig], name: str, values: Mapping[str, Any]) -> AppConfig:
+    fields = dict(values)
+    if "managed_services" not in fields and fields.get("is_system_service", kind is not WebConfig):
         fields["managed_services"] = (name,)
     if "virtualenv" not in fields and "env" in fields:
         fields["virtualenv"] = fields["env"]
     health = {
         field: fields[f"health_{field}"] for field in ("command", "url", "timeout") if f"health_{field}" in fields
     }
-    known = {field: fields[field] for field in GitRepoConfig.__struct_fields__ if field in fields}
-    return GitRepoConfig(name=AppName(name), health=HealthCheck(**health), **known)
+    known = {field: fields[field] for field in kind.__struct_fields__ if field in fields}
+    return kind(name=AppName(name), health=HealthCheck(**health), **known)

@@ -24,7 +24,7 @@ from trio_update.config.schema import (
     server_table,
     update_manager_table,
 )
-from trio_update.config.values import Config, DisabledApp, GitRepoConfig, Problem, ServerConfig, UpdateManagerConfig
+from trio_update.config.values import AppConfig, Config, DisabledApp, Problem, ServerConfig, UpdateManagerConfig
 from trio_update.errors import TrioUpdateError
 from trio_update.model import Channel
 
@@ -142,7 +142,7 @@ def _read_foreign(sections: Sequence[Section], table: Table, findings: _Findings
 
 def _apps(
     by_app: Mapping[str, Sequence[Section]], channel: Channel, findings: _Findings
-) -> tuple[list[GitRepoConfig], list[DisabledApp]]:
+) -> tuple[list[AppConfig], list[DisabledApp]]:
     home = _home()
     built_in = {app.name: app for app in BUILT_IN}
     judged: list[Judged] = [

@@ -55,8 +55,50 @@ class GitRepoConfig(msgspec.Struct, frozen=True, kw_only=True, tag="git_repo"):
     hold: str = ""
 
 
-# The union of every kind of app that can be managed; grows with the updaters.
-AppConfig = GitRepoConfig
+class ReleaseOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What sections of type ``web``, ``zip`` and ``executable`` have in common.
+
+    ``repo`` is ``owner/name`` at ``forge_url``, which is empty for GitHub; ``persistent_files`` are relative to
+    ``path``.
+    """
+
+    name: AppName
+    path: Path
+    repo: str
+    channel: Channel = Channel.STABLE
+    persistent_files: tuple[str, ...] = ()
+    forge_url: str = ""
+    refresh_interval: datetime.timedelta | None = None
+    info_tags: tuple[str, ...] = ()
+    report_anomalies: bool = True
+    managed_services: tuple[str, ...] = ()
+    health: HealthCheck = HealthCheck()
+    keep_versions: int = 2
+    hold: str = ""
+
+
+class WebConfig(ReleaseOptions, frozen=True, kw_only=True, tag="web"):
+    """A web client."""
+
+
+class ZipConfig(ReleaseOptions, frozen=True, kw_only=True, tag="zip"):
+    """An application that comes as an archive."""
+
+    virtualenv: Path | None = None
+    requirements: str = ""
+    system_dependencies: str = ""
+    enable_node_updates: bool = False
+
+
+class ExecutableConfig(ReleaseOptions, frozen=True, kw_only=True, tag="executable"):
+    """A single program."""
+
+    system_dependencies: str = ""
+
+
+# Every kind of app that can be managed; grows with the updaters.
+ReleaseConfig = WebConfig | ZipConfig | ExecutableConfig
+AppConfig = GitRepoConfig | ReleaseConfig
 
 
 class DisabledApp(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from msgspec.structs import replace
 
 from trio_update.config import AppConfig
-from trio_update.model import AppName, AppStatus, Release, Status
+from trio_update.model import AppName, AppStatus, RateLimit, Release, Status
 
 
 class Board:
-    """Snapshots by app.  ``busy`` is asked each time, never remembered here."""
+    """Snapshots by app.  What changes by itself is given each time and not kept."""
 
     def __init__(self, apps: Mapping[AppName, AppConfig], notices: tuple[str, ...]) -> None:
         self._apps = apps
@@ -20,6 +20,7 @@ class Board:
         self._earlier: dict[AppName, tuple[Release, ...]] = {}
         self._stuck: dict[AppName, str] = {}
         self._shown: Status | None = None
+        self._budget: RateLimit | None = None
 
     def put(self, app: AppName, status: AppStatus) -> None:
         self._snapshots[app] = status
@@ -47,11 +48,18 @@ class Board:
     def stuck(self, app: AppName) -> str | None:
         return self._stuck.get(app)
 
-    def status(self, busy: Callable[[], bool]) -> Status:
-        now_busy = busy()
-        if self._shown is None or self._shown.busy != now_busy:
-            shown = {app: self._present(app, status) for app, status in self._snapshots.items()}
-            self._shown = Status(busy=now_busy, version_info=shown, config_warnings=self._notices)
+    def status(self, *, busy: bool, budget: RateLimit | None) -> Status:
+        """The status of everything, the same object as before if nothing has changed.  ``budget``: GitHub's."""
+        if self._shown is None or (self._shown.busy, self._budget) != (busy, budget):
+            self._budget = budget
+            self._shown = Status(
+                busy=busy,
+                github_rate_limit=budget.limit if budget else None,
+                github_requests_remaining=budget.remaining if budget else None,
+                github_limit_reset_time=budget.reset if budget else None,
+                version_info={app: self._present(app, status) for app, status in self._snapshots.items()},
+                config_warnings=self._notices,
+            )
         return self._shown
 
     def _present(self, app: AppName, status: AppStatus) -> AppStatus:

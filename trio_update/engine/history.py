@@ -15,8 +15,14 @@ def earlier_after(kind: JobKind, earlier: tuple[Release, ...], old: Release, new
     worth going back to.
     """
     if kind is JobKind.ROLLBACK:
-        hashes = [release.hash for release in earlier]
-        return earlier[: hashes.index(new.hash)] if new.hash in hashes else earlier
+        known = [_identity(release) for release in earlier]
+        return earlier[: known.index(_identity(new))] if _identity(new) in known else earlier
     if kind is JobKind.RECOVER or not old.version:
         return earlier
-    return (*(release for release in earlier if release.hash not in {old.hash, new.hash}), old)[-MAX_EARLIER:]
+    ends = {_identity(old), _identity(new)}
+    return (*(release for release in earlier if _identity(release) not in ends), old)[-MAX_EARLIER:]
+
+
+def _identity(release: Release) -> str:
+    """Two commits may be described alike; releases have a version and no hash."""
+    return release.hash or release.version

@@ -21,6 +21,9 @@ from trio_update.engine.work import Worker
 from trio_update.errors import OperationFailed, Reason, Refused
 from trio_update.events import Refreshed
 from trio_update.groups import unwrapped
+from trio_update.host.forge import Forges
+from trio_update.host.forges import open_forges
+from trio_update.host.http import open_web
 from trio_update.host.klippy import NeverPrinting, PrintState
 from trio_update.host.leftovers import end_orphans
 from trio_update.host.processes import Runner, become_subreaper
@@ -47,6 +50,7 @@ class Manager:
         worker: Worker,
         store: Store,
         printer: PrintState,
+        forges: Forges,
     ) -> None:
         self.config = config
         self.hub = hub
@@ -57,6 +61,7 @@ class Manager:
         self._worker = worker
         self._store = store
         self._printer = printer
+        self._forges = forges
         self._looked = trio.Event()
         self._stopping = False
         self._refreshed: float | None = None
@@ -67,7 +72,7 @@ class Manager:
 
     def status(self) -> Status:
         """The status of everything; the same object until something changes.  Never waits."""
-        return self._board.status(lambda: self._jobs.busy)
+        return self._board.status(busy=self._jobs.busy, budget=self._forges.budget())
 
     def since_refresh(self) -> float | None:
         """Seconds since all remotes were last asked, whatever they answered; ``None`` before the first time."""
@@ -255,10 +260,14 @@ async def _open(
     services: Services | None,
     printer: PrintState | None,
 ) -> AsyncIterator[Manager]:
-    updaters = {app.name: make_updater(app, runner, debug=debug) for app in config.apps}
     journal = Journal(data_path / "trio_update" / "journal")
     hub = Hub()
-    async with open_store(data_path / "database" / "trio_update.db") as (store, notice):
+    async with (
+        open_store(data_path / "database" / "trio_update.db") as (store, notice),
+        open_web() as web,
+        open_forges(config.server, store, web, runner) as forges,
+    ):
+        updaters = {app.name: make_updater(app, runner, web, forges, debug=debug) for app in config.apps}
         problems = (*(str(problem) for problem in config.problems), *([notice] if notice else []))
         board = Board({app.name: app for app in config.apps}, problems)
         changed = await restore(config, store, board, updaters)
@@ -277,7 +286,9 @@ async def _open(
             worker = Worker(
                 updaters, board, journal, store, refresher, runner, services or NoServices(), data_path / "trio_update"
             )
-            manager = Manager(config, updaters, board, hub, jobs, refresher, worker, store, printer or NeverPrinting())
+            manager = Manager(
+                config, updaters, board, hub, jobs, refresher, worker, store, printer or NeverPrinting(), forges
+            )
             await nursery.start(manager.first_look, changed)
             if config.update_manager.enable_auto_refresh:
                 nursery.start_soon(follow_schedule, config.update_manager, manager.refresh_due)

@@ -12,7 +12,7 @@ import msgspec
 from trio_update.config import AppConfig, Config
 from trio_update.engine.board import Board
 from trio_update.errors import FileTrouble, StartFailed
-from trio_update.host.files import InstanceLock
+from trio_update.host.lock import InstanceLock
 from trio_update.host.store import Store
 from trio_update.model import AppName
 from trio_update.updaters.base import Updater
@@ -41,7 +41,9 @@ async def restore(config: Config, store: Store, board: Board, updaters: Mapping[
     changed = []
     for app in config.apps:
         digest, status = stored.get(app.name, ("", None))
-        board.put(app.name, status if status is not None else updaters[app.name].initial())
+        initial = updaters[app.name].initial()
+        # A status of another kind belonged to an app of this name that is configured no more.
+        board.put(app.name, status if isinstance(status, type(initial)) else initial)
         board.set_earlier(app.name, earlier.get(app.name, ()))
         if digest != config_digest(app):
             changed.append(app.name)

@@ -19,7 +19,7 @@ from trio_update.engine.journal import Entry, Journal, Phase
 from trio_update.errors import OperationFailed
 from trio_update.host import files
 from trio_update.host.processes import Runner
-from trio_update.model import AppStatus
+from trio_update.model import AppStatus, JobId
 from trio_update.updaters.base import Prepared, Report, Request, Updater
 
 _log = logging.getLogger(__name__)
@@ -53,6 +53,10 @@ class Ledger:
     journal: Journal
     entry: Entry
     saved_folder: Path
+
+    @property
+    def job(self) -> JobId:
+        return self.entry.job
 
     async def begin(self) -> None:
         """Make the entry durable for the first time; raises FileTrouble, and there is none then."""

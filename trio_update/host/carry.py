@@ -60,6 +60,37 @@ def carry_over(
     return CarryReport(carrier.carried, tuple(carrier.put_aside), tuple(carrier.left_out))
 
 
+def carry_paths(source: Path, target: Path, paths: tuple[bytes, ...]) -> CarryReport:
+    """Bring some paths of ``source``, files or whole folders, into ``target``, which has nothing in their places.
+
+    As :func:`carry_over` otherwise; nothing is put aside.
+    """
+    root = os.fsencode(target)
+    # Nothing is in the way, so nothing can go aside; were it otherwise, the file in ``source`` would win.
+    carrier = _Carrier(os.fsencode(source), root, root, (), ())
+    try:
+        carrier.walk(paths)
+    finally:
+        carrier.clean()
+    return CarryReport(carrier.carried, (), tuple(carrier.left_out))
+
+
+def replace_with(source: Path, target: Path, path: bytes) -> None:
+    """Put one file of ``source`` at the same place in ``target``, at once; what stood there is gone."""
+    root = os.fsencode(target)
+    carrier = _Carrier(os.fsencode(source), root, root, (), ())
+    try:
+        carrier.put(path)
+    finally:
+        carrier.clean()
+
+
+def same_content(one: bytes, other: bytes) -> bool:
+    """Whether ``other`` is what carrying ``one`` over makes: the same inode, or a copy with its size and time."""
+    there = _status(other)
+    return there is not None and _same(one, os.lstat(one), other, there)
+
+
 @dataclass
 class _Carrier:
     source: bytes
@@ -73,25 +104,39 @@ class _Carrier:
     # Directories whose mode and times are set when they are full: where they are, and relative to the source.
     _made: dict[bytes, bytes] = field(default_factory=dict)
 
-    def walk(self) -> None:
+    def walk(self, only: tuple[bytes, ...] | None = None) -> None:
+        """Everything, or ``only`` some paths."""
         mounts = mount_points()
         real_source = os.path.realpath(self.source)
-        pending = [(b"", self.target)]
+        pending: list[tuple[bytes, bytes]] = [(b"", self.target)] if only is None else []
+
+        def visit(path: bytes, base: bytes) -> None:
+            with translated("carry over", _join(self.source, path)):
+                status = os.lstat(_join(self.source, path))
+                if _join(real_source, path) in mounts or self._is_submodule(path, status):
+                    self.left_out.append(path)
+                elif stat.S_ISDIR(status.st_mode):
+                    pending.append((path, self._base(path, base)))
+                elif path not in self.tracked:
+                    self._carry(path, status, base)
+
+        for path in only or ():
+            visit(path, self.target)
         while pending:
             directory, base = pending.pop()
             names = self._names(directory)
             if not names:
                 self._make_directory(directory, base)
             for name in names:
-                path = _join(directory, name)
-                with translated("carry over", _join(self.source, path)):
-                    status = os.lstat(_join(self.source, path))
-                    if _join(real_source, path) in mounts or self._is_submodule(path, status):
-                        self.left_out.append(path)
-                    elif stat.S_ISDIR(status.st_mode):
-                        pending.append((path, self._base(path, base)))
-                    elif path not in self.tracked:
-                        self._carry(path, status, base)
+                visit(_join(directory, name), base)
+        self._finish_directories()
+
+    def put(self, path: bytes) -> None:
+        """Put one file in its place, whatever stands there."""
+        with translated("carry over", _join(self.source, path)):
+            status = os.lstat(_join(self.source, path))
+            self._make_directory(os.path.dirname(path), self.target)
+            self._place(path, status, self.target)
         self._finish_directories()
 
     def _names(self, directory: bytes) -> list[bytes]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from trio_update.config import AppConfig
+from trio_update.config import AppConfig, GitRepoConfig
+from trio_update.host.forge import Forges
+from trio_update.host.http import Web
 from trio_update.host.processes import Runner
 from trio_update.updaters.base import Updater
 from trio_update.updaters.git_repo import GitRepo
+from trio_update.updaters.release_app import ReleaseApp
 
 
-def make_updater(config: AppConfig, runner: Runner, *, debug: bool) -> Updater:
+def make_updater(config: AppConfig, runner: Runner, web: Web, forges: Forges, *, debug: bool) -> Updater:
     """The updater for one configured app."""
-    return GitRepo(config, runner, debug=debug)
+    if isinstance(config, GitRepoConfig):
+        return GitRepo(config, runner, debug=debug)
+    return ReleaseApp(config, forges.forge(config.forge_url), web, debug=debug)

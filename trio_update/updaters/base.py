@@ -13,7 +13,7 @@ from typing import Protocol
 
 from trio_update.config import AppConfig, HealthCheck
 from trio_update.host.processes import Runner
-from trio_update.model import AppStatus, Plan, Release
+from trio_update.model import AppStatus, JobId, Plan, Release
 
 Report = Callable[[str], None]
 
@@ -89,7 +89,16 @@ class Prepared:
 
 
 class Workshop(Protocol):
-    """Where an updater prepares: paths it is given here are removed if the job does not reach its switch."""
+    """Where an updater prepares: paths it is given here are removed if the job does not reach its switch.
+
+    ``saved_folder`` is what :meth:`saved` will make, and need not exist yet.
+    """
+
+    @property
+    def job(self) -> JobId: ...
+
+    @property
+    def saved_folder(self) -> Path: ...
 
     async def stage(self, beside: Path) -> Path:
         """A path beside ``beside`` on the same file system, not existing yet, known to the journal before it exists."""

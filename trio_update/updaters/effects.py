@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from trio_update.updaters.git_effects import GitEffect
+from trio_update.updaters.release_effects import ReleaseEffect
 
-AnyEffect = GitEffect
+AnyEffect = GitEffect | ReleaseEffect

@@ -157,15 +157,13 @@ class ReplaceClone(msgspec.Struct, frozen=True, kw_only=True, tag="replace_clone
 
     def _switch(self, forward: bool) -> None:
         """Put the wanted clone at ``live``; does nothing when it stands there already."""
-        live, stage = Path(self.live), Path(self.stage)
-        if (files.inode(live) == self.new_inode) == forward:
-            return
-        if self.old_inode is not None:
-            files.exchange(live, stage)
-        else:
-            source, target = (stage, live) if forward else (live, stage)
-            if files.inode(source) == self.new_inode:
-                files.rename(source, target)
+        files.swap(
+            Path(self.live),
+            Path(self.stage),
+            new=self.new_inode,
+            replaces=self.old_inode is not None,
+            forward=forward,
+        )
 
 
 GitEffect = MoveHead | RestoreHead | ReplaceClone

@@ -33,6 +33,8 @@ from trio_update.updaters.git_prepare import (
 )
 from trio_update.updaters.git_reclone import prepare_hard_recovery
 
+_OURS = "the engine gives an updater what the same updater made"
+
 
 def _nobody(_: str) -> None:
     """Progress of a refresh is shown to nobody."""
@@ -87,6 +89,7 @@ class GitRepo:
         return await clear_locks(self.config.path)
 
     async def inspect(self, known: AppStatus) -> GitStatus:
+        assert isinstance(known, GitStatus), _OURS
         try:
             facts = await look(self.config, self.repository, self._memory)
         except OperationFailed as failed:
@@ -97,6 +100,7 @@ class GitRepo:
         return status
 
     async def check(self, known: AppStatus) -> GitStatus:
+        assert isinstance(known, GitStatus), _OURS
         try:
             await follow_move(self.config, self.repository)
             facts = await look(self.config, self.repository, self._memory, fetch=_nobody)
@@ -153,6 +157,7 @@ class GitRepo:
         return settings.remotes().get("origin") or self.config.origin
 
     async def plan(self, known: AppStatus) -> Plan:
+        assert isinstance(known, GitStatus), _OURS
         free: int | Unknown
         try:
             free = await trio.to_thread.run_sync(files.free_bytes, self.config.path)
@@ -191,6 +196,7 @@ class GitRepo:
             return (str(refused),)
 
     async def prepare(self, request: Request, known: AppStatus, workshop: Workshop, report: Report) -> Prepared:
+        assert isinstance(known, GitStatus), _OURS
         if isinstance(request, Recover):
             return await self._prepare_recovery(request, known, workshop, report)
         if isinstance(request, Rollback):

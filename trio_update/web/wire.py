@@ -22,9 +22,12 @@ _FROM_OUTSIDE = frozenset(
     {
         *("message", "log", "last_error", "warnings", "anomalies", "refusals", "config_warnings", "git_messages"),
         *("author", "subject", "tag", "branch", "release_notes", "version", "remote_version", "rollback_version"),
-        *("full_version_string", "from_version", "to_version"),
+        *("full_version_string", "from_version", "to_version", "remote_title", "kept_versions"),
     }
 )
+
+# What an app needs to remember of its remote: with the release notes it can be longer than everything else together.
+_NOT_SENT = frozenset({"remote"})
 
 _STATUSES_KEPT = 4
 _FRAMES_KEPT = 32
@@ -80,6 +83,8 @@ def _struct(value: msgspec.Struct, escaped: bool) -> dict[str, object]:
     if config.tag_field is not None:
         fields[config.tag_field] = config.tag
     for name in value.__struct_fields__:
+        if name in _NOT_SENT:
+            continue
         fields[name] = _to_wire(getattr(value, name), escaped, outside=name in _FROM_OUTSIDE)
     return fields
 

@@ -1,0 +1,69 @@
+"""Web, zip and executable apps: upgraded, rolled back and recovered, with what is the user's untouched."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.releases import ReleaseSite, status_of
+from trio_update.errors import OperationFailed, Reason, Refused
+
+
+async def test_upgrade_and_back_without_a_network(site: ReleaseSite) -> None:
+    async with site.manager() as (manager, _):
+        before = status_of(manager)
+        assert (before.version, before.remote_version, before.rollback_version) == ("v1.0.0", "v2.0.0", "v1.0.0")
+        assert (before.owner, before.repo_name, before.is_valid, before.warnings) == ("ada", "app", True, ())
+        (plan,) = await manager.plan("app")
+        assert (plan.to_version, plan.release_notes, plan.refusals) == ("v2.0.0", "Better.", ())
+        content = site.asset_of("v2.0.0").content
+        assert isinstance(content, bytes)
+        assert plan.download_bytes == len(content)
+        await manager.upgrade("app", who="test")
+        site.expect("v2.0.0")
+        after = status_of(manager)
+        assert (after.version, after.rollback_version, after.kept_versions) == ("v2.0.0", "v1.0.0", ("v1.0.0",))
+        site.publish("v3.0.0")
+        await manager.refresh(None)
+        await manager.upgrade("app", who="test")
+        site.expect("v3.0.0")
+        assert status_of(manager).kept_versions == ("v1.0.0", "v2.0.0")
+        asked = len(site.github.requests)
+        await manager.rollback("app", version="1.0.0", who="test")
+        site.expect("v1.0.0")
+        assert len(site.github.requests) == asked
+        await manager.upgrade("app", who="test")
+        site.expect("v3.0.0")
+        assert not [one for one in site.github.requests[asked:] if one.host == "assets"], "it was kept"
+
+
+async def test_recovery_brings_back_the_installed_version_from_the_disk(site: ReleaseSite) -> None:
+    async with site.manager() as (manager, _):
+        await manager.upgrade("app", who="test")
+        site.publish("v9.0.0")
+        for path in sorted(site.path.rglob("*")):
+            if path.name in {"index.html", "tool", "same.svg"}:
+                path.unlink()
+        await manager.refresh(None)
+        assert "recovery" in status_of(manager).anomalies[0]
+        asked = len(site.github.requests)
+        await manager.recover("app", hard=False, who="test")
+        site.expect("v2.0.0")
+        assert len(site.github.requests) == asked
+        for asset in site.shelf.glob("*v2.0.0/asset"):
+            asset.write_bytes(b"\0" * 10)
+        (site.path / "release_info.json").write_text("{")
+        if site.kind != "executable":
+            await manager.recover("app", hard=False, who="test")
+            site.expect("v2.0.0")
+
+
+async def test_an_app_that_is_current_has_nothing_to_do(site: ReleaseSite) -> None:
+    async with site.manager() as (manager, _):
+        await manager.upgrade("app", who="test")
+        await manager.upgrade("app", who="test")
+        site.expect("v2.0.0")
+        with pytest.raises(Refused) as caught:
+            await manager.rollback("app", version="v2.0.0", who="test")
+        assert caught.value.reason is Reason.BAD_VERSION
+        with pytest.raises((Refused, OperationFailed), match=r"no version 'v0\.7\.7'"):
+            await manager.rollback("app", version="v0.7.7", who="test")

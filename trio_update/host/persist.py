@@ -1,0 +1,100 @@
+"""What stays the user's when a release's folder is replaced: its persistent files."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from trio_update.host import files
+from trio_update.host.carry import carry_paths, replace_with, same_content
+from trio_update.host.files import translated
+
+
+def found_persistent(folder: Path, wanted: tuple[str, ...]) -> tuple[bytes, ...]:
+    """Which of the ``wanted`` relative paths there are in ``folder``, none of them inside another.
+
+    Where a folder on the way is a symbolic link it is the link that is kept: what is behind it is not in the folder.
+    """
+    found: set[bytes] = set()
+    for path in wanted:
+        parts = os.fsencode(path).split(b"/")
+        for depth in range(1, len(parts) + 1):
+            name = b"/".join(parts[:depth])
+            with translated("look at", os.path.join(os.fsencode(folder), name)):
+                try:
+                    mode = os.lstat(os.path.join(os.fsencode(folder), name)).st_mode
+                except (FileNotFoundError, NotADirectoryError):
+                    break
+            if depth == len(parts) or stat.S_ISLNK(mode):
+                found.add(name)
+                break
+    return tuple(sorted(path for path in found if not any(path.startswith(other + b"/") for other in found)))
+
+
+def carry_persistent(source: Path, target: Path, paths: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Put the ``paths`` of ``source`` in the place of whatever ``target`` has there; ``source`` is not changed.
+
+    Files are hard-linked, so that what a program still writes is in both.  Returns what cannot be carried (sockets,
+    devices, mounts).  Raises: FileTrouble.
+    """
+    for path in paths:
+        _make_room(os.fsencode(target), path)
+    return carry_paths(source, target, paths).left_out
+
+
+def _make_room(target: bytes, path: bytes) -> None:
+    """Remove what stands at ``path`` or, on the way to it, is no folder: the user's copy wins over the release's."""
+    parts = path.split(b"/")
+    for depth in range(1, len(parts) + 1):
+        there = os.path.join(target, *parts[:depth])
+        with translated("look at", there):
+            try:
+                mode = os.lstat(there).st_mode
+            except FileNotFoundError:
+                return
+        if depth == len(parts) or not stat.S_ISDIR(mode):
+            files.remove_tree(Path(os.fsdecode(there)))
+            return
+
+
+def carry_late(
+    source: Path, target: Path, paths: tuple[bytes, ...], *, since: float, aside: Path, wins: bool
+) -> tuple[bytes, ...]:
+    """Save what was written to ``source``'s persistent files after ``since`` (unix time) and isn't in ``target``.
+
+    ``wins``: the newer of two files takes the place in ``target``, and the other one goes below ``aside``; else
+    ``target`` stays as it is.  Returns the paths that went to ``aside``.  Idempotent.  Raises: FileTrouble.
+    """
+    put_aside = []
+    for path in _files_below(os.fsencode(source), paths):
+        origin, place = (os.path.join(os.fsencode(base), path) for base in (source, target))
+        with translated("carry over", origin):
+            status = os.lstat(origin)
+            if status.st_mtime < since or same_content(origin, place):
+                continue
+            if wins and not os.path.lexists(place):
+                replace_with(source, target, path)
+                continue
+            newer = wins and os.lstat(place).st_mtime_ns < status.st_mtime_ns
+        files.copy_aside(target if newer else source, (path,), aside)
+        put_aside.append(path)
+        if newer:
+            replace_with(source, target, path)
+    return tuple(put_aside)
+
+
+def _files_below(root: bytes, paths: tuple[bytes, ...]) -> Iterator[bytes]:
+    for path in paths:
+        top = os.path.join(root, path)
+        if not os.path.isdir(top) or os.path.islink(top):
+            if os.path.lexists(top):
+                yield path
+            continue
+        for directory, folders, names in os.walk(top):
+            links = [name for name in folders if os.path.islink(os.path.join(directory, name))]
+            for name in (*names, *links):
+                found = os.path.join(directory, name)
+                if stat.S_ISREG(mode := os.lstat(found).st_mode) or stat.S_ISLNK(mode):
+                    yield os.path.relpath(found, root)

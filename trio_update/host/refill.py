@@ -1,0 +1,77 @@
+"""The way round an exchange, where a folder cannot change places: it stays, and its content is copied over.
+
+Mount points answer an exchange with EBUSY, lower layers of an overlay with EXDEV.  Not atomic for those who read
+meanwhile, as :func:`~trio_update.host.files.exchange` is; but as long as both contents lie whole aside, whoever comes
+after a kill only has to copy one of them again.  Blocking functions; all raise
+:class:`~trio_update.errors.FileTrouble`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from pathlib import Path
+
+from trio_update.errors import FileTrouble
+from trio_update.host import files
+from trio_update.host.files import translated
+
+_NO_EXCHANGE = frozenset({errno.EBUSY, errno.EXDEV, errno.EINVAL, errno.ENOSYS})
+
+
+def asks_for_refill(error: FileTrouble) -> bool:
+    """Whether an exchange was turned down because of where the folder lies, and nothing has changed."""
+    return error.errno in _NO_EXCHANGE
+
+
+def refill(live: Path, source: Path, keep: tuple[bytes, ...]) -> None:
+    """Make the content of ``live`` that of ``source``, but for the relative paths in ``keep``; durable.
+
+    Idempotent; ``source`` is not changed.
+    """
+    _empty(os.fsencode(live), b"", frozenset(keep))
+    copy_content(source, live, keep)
+    files.sync_filesystem(live)
+
+
+def copy_content(source: Path, target: Path, leave_out: tuple[bytes, ...]) -> None:
+    """Copy everything below ``source``, but for the relative paths in ``leave_out``, into ``target``, a folder.
+
+    What stands there already (a folder that holds something of the user's) stays.  Not synced.
+    """
+    _copy(os.fsencode(source), os.fsencode(target), b"", frozenset(leave_out))
+
+
+def _empty(root: bytes, below: bytes, keep: frozenset[bytes]) -> None:
+    with translated("read", os.path.join(root, below)):
+        names = os.listdir(os.path.join(root, below))
+    for name in names:
+        path = os.path.join(below, name)
+        if path in keep:
+            continue
+        if any(other.startswith(path + b"/") for other in keep):
+            _empty(root, path, keep)
+        else:
+            files.remove_tree(Path(os.fsdecode(os.path.join(root, path))))
+
+
+def _copy(source: bytes, target: bytes, below: bytes, leave_out: frozenset[bytes]) -> None:
+    with translated("copy", os.path.join(source, below)), os.scandir(os.path.join(source, below)) as entries:
+        found = [(entry.name, entry.stat(follow_symlinks=False).st_mode) for entry in entries]
+    for name, mode in found:
+        path = os.path.join(below, name)
+        place = os.path.join(target, path)
+        if path in leave_out:
+            continue
+        if stat.S_ISDIR(mode):
+            with translated("make", place):
+                if not os.path.isdir(place):
+                    os.mkdir(place)
+            _copy(source, target, path, leave_out)
+            with translated("copy", place):
+                shutil.copystat(os.path.join(source, path), place)
+        elif not os.path.lexists(place) and (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+            with translated("copy", place):
+                shutil.copy2(os.path.join(source, path), place, follow_symlinks=False)

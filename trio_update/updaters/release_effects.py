@@ -1,0 +1,152 @@
+"""The visible changes of apps that come as assets, as records that the journal keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import trio
+
+from trio_update.errors import FileTrouble
+from trio_update.host import files, refill
+from trio_update.host.persist import carry_late
+from trio_update.host.processes import Runner
+from trio_update.host.shelf import Shelf
+from trio_update.updaters.base import Report
+
+_MARK = "refilling"
+_OLD_COPY = "old"
+
+
+class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
+    """What stands at ``live``, a file or a folder, and what was staged at ``staged`` change places.
+
+    Inode numbers tell which is which at any later time; ``old_inode`` is ``None`` when nothing stood at ``live``.
+    ``persistent`` files, relative to ``live``, are the user's: what was written to them after ``since`` (unix time)
+    is never lost, ``aside`` takes it if it cannot be kept in place.
+
+    A folder that cannot change places (a mount point, a lower layer of an overlay) stays and is refilled, from copies
+    that lie beside ``staged``.
+    """
+
+    live: str
+    staged: str
+    new_inode: int
+    old_inode: int | None
+    persistent: tuple[bytes, ...] = ()
+    aside: str
+    since: float
+
+    @property
+    def reversible(self) -> bool:
+        return True
+
+    @property
+    def _stage(self) -> Path:
+        return Path(self.staged).parent
+
+    async def apply(self, runner: Runner, report: Report) -> None:
+        await trio.to_thread.run_sync(files.sync_filesystem, self._stage)
+        try:
+            await trio.to_thread.run_sync(self._swap, True)
+        except FileTrouble as error:
+            if not refill.asks_for_refill(error) or not await trio.Path(self.staged).is_dir() or self.old_inode is None:
+                raise
+            report(f"{self.live} cannot be exchanged at once ({error}): copying the files into it instead")
+            await trio.to_thread.run_sync(self._refill_new)
+            return
+        if self.persistent:
+            await self._save_late(self.staged, self.live, report, wins=True)
+
+    async def settle(self, runner: Runner, report: Report) -> None:
+        if await trio.Path(self._stage / _MARK).exists():
+            await trio.to_thread.run_sync(refill.refill, Path(self.live), self._stage / _OLD_COPY, self.persistent)
+        else:
+            switched = await trio.to_thread.run_sync(files.inode, Path(self.live)) == self.new_inode
+            await trio.to_thread.run_sync(self._swap, False)
+            if switched and self.persistent:
+                # The old files stay: the new version may have made them what the old one cannot read.
+                await self._save_late(self.staged, self.live, report, wins=False)
+        report(f"{self.live} is as it was before")
+
+    async def discard(self, runner: Runner, report: Report) -> None:
+        if self.persistent and not await trio.Path(self._stage / _MARK).exists():
+            await self._save_late(self.staged, self.live, report, wins=False)
+
+    def _swap(self, forward: bool) -> None:
+        files.swap(
+            Path(self.live), Path(self.staged), new=self.new_inode, replaces=self.old_inode is not None, forward=forward
+        )
+
+    def _refill_new(self) -> None:
+        live, mark, old = Path(self.live), self._stage / _MARK, self._stage / _OLD_COPY
+        files.remove_tree(old)
+        with files.translated("make", old):
+            old.mkdir()
+        refill.copy_content(live, old, self.persistent)
+        files.sync_filesystem(old)
+        # From here on undoing means copying back.
+        files.write_atomically(mark, b"")
+        refill.refill(live, Path(self.staged), self.persistent)
+
+    async def _save_late(self, source: str, target: str, report: Report, *, wins: bool) -> None:
+        def save() -> tuple[bytes, ...]:
+            if files.inode(Path(source)) is None or files.inode(Path(target)) is None:
+                return ()
+            paths, aside = self.persistent, Path(self.aside)
+            found = carry_late(Path(source), Path(target), paths, since=self.since, aside=aside, wins=wins)
+            if wins:
+                files.sync_filesystem(Path(target))
+            return found
+
+        if put_aside := await trio.to_thread.run_sync(save):
+            names = ", ".join(path.decode(errors="backslashreplace") for path in put_aside[:5])
+            report(f"{len(put_aside)} files were written to during the update and saved in {self.aside}: {names}")
+
+
+class Shelve(msgspec.Struct, frozen=True, kw_only=True, tag="shelve"):
+    """The last effect of each installation: once it is final, its asset goes to the shelf and the stage goes away.
+
+    ``staged``: folders that are ready for the shelf, with their versions.  ``old_tree``: where the folder lies that
+    was live before; it stays whole until the next update, for programs that still read in it.
+    """
+
+    shelf: str
+    stage: str
+    staged: tuple[tuple[str, str], ...]
+    installed: str
+    replaced: str
+    job: int
+    keep: int
+    old_tree: str = ""
+
+    @property
+    def reversible(self) -> bool:
+        return True
+
+    async def apply(self, runner: Runner, report: Report) -> None:
+        """Nothing that anybody could see, before the update is final."""
+
+    async def settle(self, runner: Runner, report: Report) -> None:
+        """Nothing was done."""
+
+    async def discard(self, runner: Runner, report: Report) -> None:
+        await trio.to_thread.run_sync(self._tidy)
+
+    def _tidy(self) -> None:
+        shelf = Shelf(Path(self.shelf))
+        for folder, version in self.staged:
+            shelf.put(Path(folder), version)
+        if self.replaced:
+            shelf.mark_used(self.replaced, self.job - 1)
+        shelf.mark_used(self.installed, self.job)
+        shelf.prune(self.installed, self.keep)
+        if self.old_tree and not Path(self.stage, _MARK).exists() and files.inode(Path(self.old_tree)) is not None:
+            with files.translated("make", shelf.path):
+                shelf.path.mkdir(exist_ok=True)
+            files.remove_tree(shelf.replaced)
+            files.rename(Path(self.old_tree), shelf.replaced)
+        files.remove_tree(Path(self.stage))
+
+
+ReleaseEffect = Switch | Shelve

@@ -1,0 +1,327 @@
+"""The new version of a release app, made aside: everything that can fail, fails here."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from trio_update.config import ReleaseConfig, WebConfig, ZipConfig
+from trio_update.errors import OperationFailed, Reason, Refused
+from trio_update.host import files
+from trio_update.host.archive import Archive, BadArchive, extract, pack, read_archive
+from trio_update.host.carry import carry_paths
+from trio_update.host.compare import compare
+from trio_update.host.files import translated
+from trio_update.host.persist import carry_persistent
+from trio_update.host.shelf import Record, write_record
+from trio_update.model import JobId
+from trio_update.updaters.base import Report, Workshop
+from trio_update.updaters.release_effects import Shelve, Switch
+from trio_update.updaters.release_info import RELEASE_INFO, NoReleaseInfo, read_release_info, with_version
+from trio_update.updaters.release_look import MARKS, Look, Place, named, persistent_of
+from trio_update.updaters.release_obtain import Obtained, Source, check_cancelled, make_ready
+from trio_update.updaters.release_pick import same_version
+
+PACKED = "packed"
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Makes the new version of one app in ``stage``, a folder that exists."""
+
+    config: ReleaseConfig
+    seen: Look
+    stage: Path
+    source: Source
+    workshop: Workshop
+    report: Report
+    since: float
+
+    @property
+    def place(self) -> Place:
+        return self.seen.place
+
+    @property
+    def live(self) -> Path:
+        return self.place.folder
+
+    async def folder(self, obtained: Obtained, *, in_place: bool) -> tuple[str, Sequence[Switch | Shelve]]:
+        """For web and zip apps: unpack, bring the user's files, and give the version and the effects.
+
+        ``in_place``: the same version again, so that new dependencies are no reason to refuse.
+        """
+        archive = await self._judge(obtained)
+        tree = self.stage / "tree"
+        self.report(f"Unpacking {obtained.name}")
+        await trio.to_thread.run_sync(_unpack, archive, tree, obtained.name)
+        version = await trio.to_thread.run_sync(self._settle_version, tree, obtained.version)
+        if not in_place:
+            await trio.to_thread.run_sync(self._refuse_new_dependencies, tree, version)
+        shelved = list(await make_ready(obtained, version, self.workshop.job))
+        persistent: tuple[bytes, ...] = ()
+        if self.seen.exists:
+            await trio.to_thread.run_sync(_adopt, tree, self.live)
+            persistent = await trio.to_thread.run_sync(persistent_of, self.config, self.live)
+            shelved += await self._save_what_goes(persistent, archive if in_place else None)
+            left_out = await trio.to_thread.run_sync(carry_persistent, self.live, tree, persistent)
+            if left_out:
+                names = named(tuple(os.fsdecode(path) for path in left_out))
+                raise OperationFailed(
+                    f"persistent files that are sockets, devices or mounts cannot be carried over: {names}. Move them "
+                    "out of the folder"
+                )
+        switch = await trio.to_thread.run_sync(self._switch, self.live, tree, persistent)
+        return version, (switch, self._shelve(shelved, version, old_tree=str(tree) if self.seen.exists else ""))
+
+    async def program(self, obtained: Obtained) -> tuple[str, Sequence[Switch | Shelve]]:
+        """For executables: the program and its ``release_info.json``."""
+        info = self.seen.info
+        assert info is not None, "one that does not say what it is was refused"
+        # In a folder of their own, because the program may be called like anything of ours.
+        tree = self.stage / "tree"
+        with translated("make", tree):
+            await trio.Path(tree).mkdir()
+        program, described = tree / info.asset_name, tree / RELEASE_INFO
+        await self.source.require_space(self.stage, obtained.size, f"unpacking {obtained.name}")
+        live = self.live / info.asset_name
+        await trio.to_thread.run_sync(_make_program, obtained.asset, program, live)
+        version = info.version if same_version(info.version, obtained.version) else obtained.version
+        await trio.to_thread.run_sync(_describe, self.live / RELEASE_INFO, described, version)
+        shelved = list(await make_ready(obtained, version, self.workshop.job))
+        if version != info.version and all(kept.record.version != info.version for kept in self.seen.kept):
+            shelved += await trio.to_thread.run_sync(self._keep_program, live, info.version, info.asset_name)
+        switches = [
+            await trio.to_thread.run_sync(self._switch, self.live / staged.name, staged, ())
+            for staged in (program, described)
+        ]
+        return version, (*switches, self._shelve(shelved, version, old_tree=""))
+
+    async def _judge(self, obtained: Obtained) -> Archive:
+        try:
+            archive = await trio.to_thread.run_sync(read_archive, obtained.asset)
+        except BadArchive as error:
+            raise OperationFailed(f"{obtained.name} was not unpacked: {error}") from error
+        if not any(not entry.is_dir for entry in archive.entries):
+            raise OperationFailed(f"{obtained.name} was not unpacked: the archive is empty")
+        await self.source.require_space(self.stage, archive.unpacked_size, f"unpacking {obtained.name}")
+        return archive
+
+    def _settle_version(self, tree: Path, tag: str) -> str:
+        """What the folder will say its version is; the tag's, even if the authors forgot to write it there."""
+        try:
+            info = read_release_info(tree, web=isinstance(self.config, WebConfig))
+        except NoReleaseInfo as error:
+            why = str(error).replace(str(tree), "the archive")
+            raise OperationFailed(f"release {tag} cannot be installed: {why}") from error
+        if same_version(info.version, tag):
+            return info.version
+        path = tree / RELEASE_INFO
+        if not path.is_file():
+            raise OperationFailed(f"release {tag} cannot be installed: the archive says that it is {info.version}")
+        self.report(f"The archive of {tag} says that it is {info.version}: taken as {tag}")
+        with translated("read", path):
+            content = path.read_bytes()
+        files.write_atomically(path, with_version(content, tag))
+        return tag
+
+    def _refuse_new_dependencies(self, tree: Path, version: str) -> None:
+        if not isinstance(self.config, ZipConfig) or not self.seen.exists:
+            return
+        wanted = [self.config.requirements, self.config.system_dependencies]
+        wanted += ["package.json", "package-lock.json"] if self.config.enable_node_updates else []
+        changed = [name for name in wanted if name and _content(self.live / name) != _content(tree / name)]
+        if changed:
+            raise Refused(
+                Reason.INVALID,
+                f"{self.config.name} cannot go to {version}: it needs other packages ({', '.join(changed)} changed), "
+                "and this version of trio-update cannot install them: update the app by hand",
+            )
+
+    async def _save_what_goes(self, persistent: tuple[bytes, ...], same: Archive | None) -> list[tuple[str, str]]:
+        """Save what the user put into the folder or changed there, and nothing else would keep.
+
+        What the installed version's archive is known of is told apart by it; a folder that somebody else installed is
+        packed as a whole.  Returns what has to go to the shelf.
+        """
+        version = self.seen.info.version if self.seen.info is not None else ""
+        archive = same or await self._archive_of(version)
+        if archive is not None:
+            leave_out = (*persistent, *MARKS)
+            found = await trio.to_thread.run_sync(
+                lambda: compare(self.live, archive, leave_out=leave_out, check=check_cancelled)
+            )
+            await self._save_aside((*found.changed, *found.strange))
+            return []
+        return await self._pack(version or "unknown", persistent)
+
+    async def _archive_of(self, version: str) -> Archive | None:
+        kept = next((one for one in self.seen.kept if one.record.version == version and not one.record.packed), None)
+        if kept is None or not await trio.to_thread.run_sync(kept.is_whole, check_cancelled):
+            return None
+        return await trio.to_thread.run_sync(read_archive, kept.asset)
+
+    async def _save_aside(self, paths: tuple[bytes, ...]) -> None:
+        if not paths:
+            return
+        aside = await self.workshop.saved() / "files"
+        with translated("make", aside):
+            await trio.Path(aside).mkdir(exist_ok=True)
+        await trio.to_thread.run_sync(_save, self.live, aside, paths)
+        names = named(tuple(path.decode(errors="backslashreplace") for path in paths))
+        self.report(f"{len(paths)} files in {self.live} that you added or changed were saved in {aside}: {names}")
+
+    async def _pack(self, version: str, persistent: tuple[bytes, ...]) -> list[tuple[str, str]]:
+        folder = self.stage / PACKED
+        size = await trio.to_thread.run_sync(_size_of, self.live, persistent)
+        await self.source.require_space(self.stage, size, f"keeping {version}")
+        self.report(f"Keeping the installed version, {version}, to go back to")
+        asset = folder / "asset"
+        with translated("make", folder):
+            await trio.Path(folder).mkdir()
+
+        def is_persistent(path: bytes) -> bool:
+            return path in persistent
+
+        not_packed = await trio.to_thread.run_sync(
+            lambda: pack(self.live, asset, leave_out=is_persistent, check=check_cancelled)
+        )
+        await self._save_aside(tuple(not_packed))
+        await trio.to_thread.run_sync(_record_packed, folder, version, f"{self.config.name}.zip", self.workshop.job)
+        return [(str(folder), version)]
+
+    def _keep_program(self, live: Path, version: str, asset_name: str) -> list[tuple[str, str]]:
+        if files.inode(live) is None:
+            return []
+        folder = self.stage / PACKED
+        with translated("keep", live):
+            folder.mkdir()
+            # Not linked: who may write to the program must not be able to change what is kept of it.
+            _copy(live, folder / "asset")
+        _record_packed(folder, version, asset_name, self.workshop.job)
+        return [(str(folder), version)]
+
+    def _switch(self, live: Path, staged: Path, persistent: tuple[bytes, ...]) -> Switch:
+        inode = files.inode(staged)
+        assert inode is not None, "it was made just now"
+        return Switch(
+            live=str(live),
+            staged=str(staged),
+            new_inode=inode,
+            old_inode=files.inode(live),
+            persistent=persistent,
+            aside=str(self.workshop.saved_folder / "late"),
+            since=self.since,
+        )
+
+    def _shelve(self, shelved: Sequence[tuple[str, str]], version: str, *, old_tree: str) -> Shelve:
+        replaced = self.seen.info.version if self.seen.info is not None else ""
+        return Shelve(
+            shelf=str(self.place.shelf.path),
+            stage=str(self.stage),
+            staged=tuple(shelved),
+            installed=version,
+            replaced="" if replaced == version else replaced,
+            job=self.workshop.job,
+            # What we packed may hold files of the user's that nobody could tell from the version's own.
+            keep=max(self.config.keep_versions, any(folder.endswith(PACKED) for folder, _ in shelved)),
+            old_tree=old_tree,
+        )
+
+
+def start() -> float:
+    """The time that late writes are measured against; file systems count in ticks of up to two seconds."""
+    return time.time() - 2.0
+
+
+def _unpack(archive: Archive, tree: Path, name: str) -> None:
+    with translated("make", tree):
+        tree.mkdir()
+        tree.chmod(0o755)
+    try:
+        extract(archive, tree, check=check_cancelled)
+    except BadArchive as error:
+        raise OperationFailed(f"{name} was not unpacked: {error}") from error
+
+
+def _adopt(tree: Path, live: Path) -> None:
+    """Give a new folder the mode of the one that it replaces, and, when we are root, everything in it its owner."""
+    with translated("look at", live):
+        old = live.stat()
+    with translated("set the owner of", tree):
+        if os.geteuid() == 0 and (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
+            for directory, folders, names in os.walk(tree):
+                check_cancelled()
+                for name in (*folders, *names):
+                    os.chown(Path(directory, name), old.st_uid, old.st_gid, follow_symlinks=False)
+            os.chown(tree, old.st_uid, old.st_gid)
+        tree.chmod(stat.S_IMODE(old.st_mode))
+
+
+def _make_program(asset: Path, program: Path, live: Path) -> None:
+    """A copy of the asset that can be executed; with the owner of the one that it replaces when we are root."""
+    with translated("make", program):
+        _copy(asset, program)
+        mode = 0o755
+        if live.exists() and live.is_file():
+            old = live.stat()
+            mode = stat.S_IMODE(old.st_mode) & 0o777 | 0o700
+            if os.geteuid() == 0:
+                os.chown(program, old.st_uid, old.st_gid)
+        program.chmod(mode | stat.S_IXUSR)
+    if files.inode(live) is not None and not live.is_file():
+        raise OperationFailed(f"{live} is no file: move it away, the program belongs there")
+
+
+def _describe(live: Path, described: Path, version: str) -> None:
+    with translated("read", live):
+        content, old = live.read_bytes(), live.stat()
+    files.write_atomically(described, with_version(content, version), stat.S_IMODE(old.st_mode))
+    if os.geteuid() == 0:
+        with translated("set the owner of", described):
+            os.chown(described, old.st_uid, old.st_gid)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as reader, target.open("xb") as writer:
+        while data := reader.read(1 << 20):
+            check_cancelled()
+            writer.write(data)
+
+
+def _save(live: Path, aside: Path, paths: tuple[bytes, ...]) -> None:
+    carry_paths(live, aside, paths)
+    files.sync_filesystem(aside)
+
+
+def _record_packed(folder: Path, version: str, asset_name: str, job: JobId) -> None:
+    asset = folder / "asset"
+    digest = files.sha256_of(asset, check_cancelled)
+    with translated("look at", asset):
+        size = asset.stat().st_size
+    record = Record(version=version, asset_name=asset_name, sha256=digest, size=size, used=job - 1, packed=True)
+    write_record(folder, record)
+
+
+def _size_of(folder: Path, leave_out: tuple[bytes, ...]) -> int:
+    total = 0
+    root = os.fsencode(folder)
+    with translated("look at", folder):
+        for directory, folders, names in os.walk(root):
+            base = os.path.relpath(directory, root)
+            folders[:] = [name for name in folders if os.path.normpath(os.path.join(base, name)) not in leave_out]
+            total += sum(os.lstat(os.path.join(directory, name)).st_size for name in names)
+    return total
+
+
+def _content(path: Path) -> bytes | None:
+    with translated("read", path):
+        try:
+            return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
