@@ -20,7 +20,7 @@ from trio_update.config import Config, ExecutableConfig, ReleaseConfig, ServerCo
 from trio_update.demo.github import GitHub, SimAsset, SimRelease
 from trio_update.engine.manager import Manager, open_manager
 from trio_update.errors import OperationFailed, Refused
-from trio_update.events import Event
+from trio_update.events import Event, JobMessage
 from trio_update.model import AppName, Outcome, ReleaseStatus
 
 NAME = AppName("app")
@@ -196,10 +196,31 @@ class ReleaseSite:
         assert newest.proc_id == manager.job().proc_id
         return message
 
+    def saved(self) -> dict[str, bytes]:
+        """Everything that was saved aside, by its path below the folder of the job."""
+        found: dict[str, bytes] = {}
+        for folder in sorted((self.data_path / "trio_update" / "saved").glob("*")):
+            found |= tree(folder)
+        return found
+
     def expect_tidy(self) -> None:
         stages = list(self.folder.rglob(".*.trio-update.*"))
         assert not stages, stages
         assert not list((self.data_path / "trio_update" / "journal").glob("*"))
+
+
+def behind(folder: Path, github: GitHub, kind: str) -> ReleaseSite:
+    """An app that somebody else installed, one release behind."""
+    site = ReleaseSite(folder, github, kind)
+    site.install("v1.0.0")
+    site.publish("v1.0.0")
+    site.publish("v2.0.0", title="The second", notes="Better.")
+    return site
+
+
+def said(listener: Listener) -> str:
+    """All messages that came since it was asked last, a line each."""
+    return "\n".join(event.message for event in listener.drain() if isinstance(event, JobMessage))
 
 
 def status_of(manager: Manager, name: AppName = NAME) -> ReleaseStatus:

@@ -210,7 +210,7 @@ class _Carrier:
         for made, path in reversed(self._made.items()):
             with translated("carry over", made):
                 origin = _join(self.source, path)
-                _make_alike(origin, os.lstat(origin), made)
+                make_alike(origin, made)
 
     def _place(self, path: bytes, status: os.stat_result, base: bytes) -> None:
         """Put the entry in its place in one step, so that a kill leaves no half of it there."""
@@ -219,12 +219,12 @@ class _Carrier:
         _unlink(temporary)
         if stat.S_ISLNK(status.st_mode):
             os.symlink(os.readlink(origin), temporary)
-            _make_alike(origin, status, temporary)
+            make_alike(origin, temporary)
         elif stat.S_ISFIFO(status.st_mode):
             os.mkfifo(temporary)
-            _make_alike(origin, status, temporary)
+            make_alike(origin, temporary)
         else:
-            _link_or_copy(origin, status, temporary)
+            _link_or_copy(origin, temporary)
         os.rename(temporary, _join(base, path))
 
     def clean(self) -> None:
@@ -263,17 +263,19 @@ def _same(a: bytes, status_a: os.stat_result, b: bytes, status_b: os.stat_result
     return True
 
 
-def _link_or_copy(origin: bytes, status: os.stat_result, destination: bytes) -> None:
+def _link_or_copy(origin: bytes, destination: bytes) -> None:
     try:
         os.link(origin, destination, follow_symlinks=False)
     except OSError as error:
         if error.errno not in _NO_LINK:
             raise
         shutil.copyfile(origin, destination, follow_symlinks=False)
-        _make_alike(origin, status, destination)
+        make_alike(origin, destination)
 
 
-def _make_alike(origin: bytes, status: os.stat_result, made: bytes) -> None:
+def make_alike(origin: bytes, made: bytes) -> None:
+    """Give ``made`` the mode, times and extended attributes of ``origin``, and its owner when we are root."""
+    status = os.lstat(origin)
     # The owner first: a change of owner clears the set-user-ID bit.
     if os.geteuid() == 0:
         os.chown(made, status.st_uid, status.st_gid, follow_symlinks=False)

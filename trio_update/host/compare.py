@@ -46,7 +46,7 @@ def compare(
             missing.append(path)
         elif not same:
             changed.append(path)
-    known = frozenset(os.fsencode(entry.name.rstrip("/")) for entry in archive.entries)
+    known = frozenset(os.fsencode(entry.name) for entry in archive.entries if not entry.is_dir)
     return Differences(tuple(missing), tuple(changed), tuple(_strange(root, known, leave_out)))
 
 

@@ -33,6 +33,12 @@ def found_persistent(folder: Path, wanted: tuple[str, ...]) -> tuple[bytes, ...]
     return tuple(sorted(path for path in found if not any(path.startswith(other + b"/") for other in found)))
 
 
+def mounts_inside(folder: Path) -> tuple[bytes, ...]:
+    """What is mounted below ``folder``: it would go away with the old folder, or be in the way of removing that."""
+    root = os.path.join(os.path.realpath(os.fsencode(folder)), b"")
+    return tuple(sorted(place for place in files.mount_points() if place.startswith(root)))
+
+
 def carry_persistent(source: Path, target: Path, paths: tuple[bytes, ...]) -> tuple[bytes, ...]:
     """Put the ``paths`` of ``source`` in the place of whatever ``target`` has there; ``source`` is not changed.
 
@@ -60,10 +66,12 @@ def _make_room(target: bytes, path: bytes) -> None:
 
 
 def carry_late(
-    source: Path, target: Path, paths: tuple[bytes, ...], *, since: float, aside: Path, wins: bool
+    source: Path, target: Path, paths: tuple[bytes, ...], *, since: float | None, aside: Path, wins: bool
 ) -> tuple[bytes, ...]:
     """Save what was written to ``source``'s persistent files after ``since`` (unix time) and isn't in ``target``.
 
+    ``None``: at any time, which is right when whatever differs must be news, for the time of a file that was moved or
+    restored tells nothing.
     ``wins``: the newer of two files takes the place in ``target``, and the other one goes below ``aside``; else
     ``target`` stays as it is.  Returns the paths that went to ``aside``.  Idempotent.  Raises: FileTrouble.
     """
@@ -72,7 +80,7 @@ def carry_late(
         origin, place = (os.path.join(os.fsencode(base), path) for base in (source, target))
         with translated("carry over", origin):
             status = os.lstat(origin)
-            if status.st_mtime < since or same_content(origin, place):
+            if (since is not None and status.st_mtime < since) or same_content(origin, place):
                 continue
             if wins and not os.path.lexists(place):
                 replace_with(source, target, path)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from trio_update.errors import FileTrouble
 from trio_update.host import files
+from trio_update.host.carry import make_alike
 from trio_update.host.files import translated
 
 _NO_EXCHANGE = frozenset({errno.EBUSY, errno.EXDEV, errno.EINVAL, errno.ENOSYS})
@@ -71,7 +72,11 @@ def _copy(source: bytes, target: bytes, below: bytes, leave_out: frozenset[bytes
                     os.mkdir(place)
             _copy(source, target, path, leave_out)
             with translated("copy", place):
-                shutil.copystat(os.path.join(source, path), place)
-        elif not os.path.lexists(place) and (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+                make_alike(os.path.join(source, path), place)
+        elif not os.path.lexists(place) and (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISFIFO(mode)):
             with translated("copy", place):
-                shutil.copy2(os.path.join(source, path), place, follow_symlinks=False)
+                if stat.S_ISFIFO(mode):
+                    os.mkfifo(place)
+                else:
+                    shutil.copyfile(os.path.join(source, path), place, follow_symlinks=False)
+                make_alike(os.path.join(source, path), place)

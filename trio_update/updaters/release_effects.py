@@ -9,7 +9,7 @@ import trio
 
 from trio_update.errors import FileTrouble
 from trio_update.host import files, refill
-from trio_update.host.persist import carry_late
+from trio_update.host.persist import carry_late, found_persistent
 from trio_update.host.processes import Runner
 from trio_update.host.shelf import Shelf
 from trio_update.updaters.base import Report
@@ -23,7 +23,8 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
 
     Inode numbers tell which is which at any later time; ``old_inode`` is ``None`` when nothing stood at ``live``.
     ``persistent`` files, relative to ``live``, are the user's: what was written to them after ``since`` (unix time)
-    is never lost, ``aside`` takes it if it cannot be kept in place.
+    is never lost, ``aside`` takes it if it cannot be kept in place.  So are the ``wanted`` ones, which were not there
+    when the new folder was made but may come at any time.
 
     A folder that cannot change places (a mount point, a lower layer of an overlay) stays and is refilled, from copies
     that lie beside ``staged``.
@@ -34,6 +35,7 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
     new_inode: int
     old_inode: int | None
     persistent: tuple[bytes, ...] = ()
+    wanted: tuple[str, ...] = ()
     aside: str
     since: float
 
@@ -55,22 +57,22 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
             report(f"{self.live} cannot be exchanged at once ({error}): copying the files into it instead")
             await trio.to_thread.run_sync(self._refill_new)
             return
-        if self.persistent:
-            await self._save_late(self.staged, self.live, report, wins=True)
+        await self._save_late(self.staged, self.live, report, wins=True)
 
     async def settle(self, runner: Runner, report: Report) -> None:
         if await trio.Path(self._stage / _MARK).exists():
+            await self._save_late(self.live, str(self._stage / _OLD_COPY), report, wins=False)
             await trio.to_thread.run_sync(refill.refill, Path(self.live), self._stage / _OLD_COPY, self.persistent)
         else:
             switched = await trio.to_thread.run_sync(files.inode, Path(self.live)) == self.new_inode
             await trio.to_thread.run_sync(self._swap, False)
-            if switched and self.persistent:
+            if switched:
                 # The old files stay: the new version may have made them what the old one cannot read.
                 await self._save_late(self.staged, self.live, report, wins=False)
         report(f"{self.live} is as it was before")
 
     async def discard(self, runner: Runner, report: Report) -> None:
-        if self.persistent and not await trio.Path(self._stage / _MARK).exists():
+        if not await trio.Path(self._stage / _MARK).exists():
             await self._save_late(self.staged, self.live, report, wins=False)
 
     def _swap(self, forward: bool) -> None:
@@ -87,14 +89,21 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
         files.sync_filesystem(old)
         # From here on undoing means copying back.
         files.write_atomically(mark, b"")
-        refill.refill(live, Path(self.staged), self.persistent)
+        refill.refill(live, Path(self.staged), self._persistent_in(live))
+
+    def _persistent_in(self, folder: Path) -> tuple[bytes, ...]:
+        return tuple(sorted({*self.persistent, *found_persistent(folder, self.wanted)}))
 
     async def _save_late(self, source: str, target: str, report: Report, *, wins: bool) -> None:
         def save() -> tuple[bytes, ...]:
+            if not (self.persistent or self.wanted):
+                return ()
             if files.inode(Path(source)) is None or files.inode(Path(target)) is None:
                 return ()
-            paths, aside = self.persistent, Path(self.aside)
-            found = carry_late(Path(source), Path(target), paths, since=self.since, aside=aside, wins=wins)
+            paths, aside = self._persistent_in(Path(source)), Path(self.aside)
+            # What the old folder has now and the new one was not given came in between, whatever its time says.
+            since = None if wins else self.since
+            found = carry_late(Path(source), Path(target), paths, since=since, aside=aside, wins=wins)
             if wins:
                 files.sync_filesystem(Path(target))
             return found

@@ -148,12 +148,17 @@ def _damage(
 
 
 def persistent_of(config: ReleaseConfig, folder: Path) -> tuple[bytes, ...]:
-    """What stays the user's in ``folder``, a virtual environment inside it included."""
+    """What there is in ``folder`` that stays the user's."""
+    return found_persistent(folder, wanted_of(config, folder))
+
+
+def wanted_of(config: ReleaseConfig, folder: Path) -> tuple[str, ...]:
+    """What stays the user's in ``folder``, if it is there; a virtual environment inside it included."""
     wanted = list(config.persistent_files)
     if isinstance(config, ZipConfig) and (inside := config.virtualenv) is not None:
         bases = [base for base in (config.path, folder) if base in inside.parents]
         wanted += [str(inside.relative_to(base)) for base in bases]
-    return found_persistent(folder, tuple(wanted))
+    return tuple(wanted)
 
 
 def named(paths: tuple[str, ...]) -> str:

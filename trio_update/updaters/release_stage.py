@@ -18,13 +18,13 @@ from trio_update.host.archive import Archive, BadArchive, extract, pack, read_ar
 from trio_update.host.carry import carry_paths
 from trio_update.host.compare import compare
 from trio_update.host.files import translated
-from trio_update.host.persist import carry_persistent
+from trio_update.host.persist import carry_persistent, mounts_inside
 from trio_update.host.shelf import Record, write_record
 from trio_update.model import JobId
 from trio_update.updaters.base import Report, Workshop
 from trio_update.updaters.release_effects import Shelve, Switch
 from trio_update.updaters.release_info import RELEASE_INFO, NoReleaseInfo, read_release_info, with_version
-from trio_update.updaters.release_look import MARKS, Look, Place, named, persistent_of
+from trio_update.updaters.release_look import MARKS, Look, Place, named, persistent_of, wanted_of
 from trio_update.updaters.release_obtain import Obtained, Source, check_cancelled, make_ready
 from trio_update.updaters.release_pick import same_version
 
@@ -56,6 +56,7 @@ class Builder:
 
         ``in_place``: the same version again, so that new dependencies are no reason to refuse.
         """
+        await trio.to_thread.run_sync(self._refuse_mounts)
         archive = await self._judge(obtained)
         tree = self.stage / "tree"
         self.report(f"Unpacking {obtained.name}")
@@ -111,6 +112,11 @@ class Builder:
             raise OperationFailed(f"{obtained.name} was not unpacked: the archive is empty")
         await self.source.require_space(self.stage, archive.unpacked_size, f"unpacking {obtained.name}")
         return archive
+
+    def _refuse_mounts(self) -> None:
+        if inside := mounts_inside(self.live):
+            names = named(tuple(path.decode(errors="backslashreplace") for path in inside))
+            raise OperationFailed(f"something is mounted inside the folder, at {names}: unmount it, then try again")
 
     def _settle_version(self, tree: Path, tag: str) -> str:
         """What the folder will say its version is; the tag's, even if the authors forgot to write it there."""
@@ -215,6 +221,7 @@ class Builder:
             new_inode=inode,
             old_inode=files.inode(live),
             persistent=persistent,
+            wanted=wanted_of(self.config, live) if live == self.live else (),
             aside=str(self.workshop.saved_folder / "late"),
             since=self.since,
         )

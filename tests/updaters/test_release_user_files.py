@@ -1,0 +1,191 @@
+"""Files in an app's folder that are neither the release's nor persistent: saved, or kept with their version."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.releases import ReleaseSite, behind, content_of, photo, said, tree
+from trio_update.config import HealthCheck
+from trio_update.demo.github import GitHub, SimAsset
+from trio_update.errors import OperationFailed
+
+LONG_AGO = 1_000_000_000
+ODD = os.fsdecode(b"caf\xe9.txt")
+
+
+@pytest.fixture(params=["web", "zip"])
+def app(request: pytest.FixtureRequest, tmp_path: Path, github: GitHub) -> ReleaseSite:
+    return behind(tmp_path, github, request.param)
+
+
+def leave_things(folder: Path) -> dict[str, bytes]:
+    """What people leave in the folders of apps; returns what is worth keeping."""
+    made = {
+        "mine.txt": b"mine",
+        "assets/own.js": b"own",
+        "a folder/of/mine": b"deep",
+        ".hidden": b"hidden",
+        ODD: b"odd name",
+        "index.html": b"<p>changed",
+        "config.json": b'{"release": "changed"}\n',
+    }
+    for name, content in made.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    (folder / "mine.txt").chmod(0o750)
+    os.utime(folder / "mine.txt", (LONG_AGO, LONG_AGO))
+    (folder / "link").symlink_to("index.html")
+    (folder / "dangling").symlink_to("/nowhere")
+    return {**made, "link": b"index.html", "dangling": b"/nowhere"}
+
+
+@pytest.mark.parametrize("act", ["upgrade", "rollback", "soft", "hard"])
+async def test_what_was_added_or_changed_is_saved_and_told(app: ReleaseSite, act: str) -> None:
+    async with app.manager() as (manager, listener):
+        await manager.upgrade("app", who="test")
+        app.publish("v3.0.0")
+        await manager.refresh(None)
+        left = leave_things(app.path)
+        for name in ("__pycache__/x.pyc", "assets/__pycache__/y.pyc"):
+            (app.path / name).parent.mkdir()
+            (app.path / name).write_bytes(b"\0")
+        said(listener)
+        match act:
+            case "upgrade":
+                await manager.upgrade("app", who="test")
+            case "rollback":
+                await manager.rollback("app", who="test")
+            case _:
+                await manager.recover("app", hard=act == "hard", who="test")
+        app.expect({"upgrade": "v3.0.0", "rollback": "v1.0.0"}.get(act, "v2.0.0"))
+        assert app.saved() == {f"files/{name}": content for name, content in left.items()}
+        (saved,) = (app.data_path / "trio_update" / "saved").glob("*/files/mine.txt")
+        assert (stat.S_IMODE(saved.stat().st_mode), saved.stat().st_mtime) == (0o750, LONG_AGO)
+        told = said(listener)
+    assert f"{len(left)} files in {app.path} that you added or changed were saved in {saved.parent}" in told
+
+
+async def test_nothing_is_saved_where_nothing_was_left(app: ReleaseSite) -> None:
+    async with app.manager() as (manager, _):
+        await manager.upgrade("app", who="test")
+        await manager.recover("app", hard=False, who="test")
+        for path in app.path.rglob("*"):
+            if path.is_file():
+                os.utime(path)
+        (app.path / "assets/same.svg").unlink()
+        await manager.recover("app", hard=True, who="test")
+        await manager.rollback("app", who="test")
+    assert not app.saved()
+    app.expect("v1.0.0")
+
+
+async def test_what_took_the_place_of_a_folder_is_saved(app: ReleaseSite) -> None:
+    """Archives may list their folders, which are no files for all that."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for folder in ("assets/", "one/", "two/"):
+            archive.writestr(zipfile.ZipInfo(folder, (2026, 1, 2, 3, 4, 6)), b"")
+        for name, content in content_of("v3.0.0").items():
+            archive.writestr(zipfile.ZipInfo(name, (2026, 1, 2, 3, 4, 6)), content)
+    app.publish("v3.0.0", SimAsset(name="app.zip", content=buffer.getvalue()))
+    async with app.manager() as (manager, _):
+        await manager.upgrade("app", who="test")
+        for path in (app.path / "assets").iterdir():
+            path.unlink()
+        for name in ("assets", "one", "two"):
+            (app.path / name).rmdir()
+        (app.path / "assets").symlink_to("/elsewhere")
+        (app.path / "one").write_text("a file")
+        (app.path / "index.html").unlink()
+        (app.path / "index.html").mkdir()
+        (app.path / "index.html" / "in it").write_text("a folder")
+        await manager.recover("app", hard=False, who="test")
+    assert app.saved() == {
+        "files/assets": b"/elsewhere",
+        "files/one": b"a file",
+        "files/index.html/in it": b"a folder",
+    }
+    assert (app.path / "assets" / "same.svg").is_file()
+
+
+async def test_the_folder_that_somebody_else_installed_comes_back_whole(app: ReleaseSite) -> None:
+    """Nobody knows what of it is the release's: all of it is kept, with modes, times and empty folders."""
+    left = leave_things(app.path)
+    (app.path / "script").write_bytes(b"#!/bin/sh\n")
+    (app.path / "script").chmod(0o755)
+    (app.path / "plain").write_bytes(b"")
+    (app.path / "plain").chmod(0o644)
+    (app.path / "empty" / "below").mkdir(parents=True)
+    (app.path / "__pycache__").mkdir()
+    for name in ("script", "plain", "run.sh"):
+        os.utime(app.path / name, (LONG_AGO, LONG_AGO))
+    before = tree(app.path)
+    aside = {name: before.pop(name) for name in (ODD, "link", "dangling")}
+    async with app.manager(keep_versions=0) as (manager, listener):
+        await manager.upgrade("app", who="test")
+        app.expect("v2.0.0")
+        assert app.saved() == {f"files/{name}": content for name, content in aside.items()}
+        assert "caf\\xe9.txt" in said(listener), "what no archive can hold"
+        asked = len(app.github.requests)
+        await manager.rollback("app", who="test")
+        assert len(app.github.requests) == asked
+    assert tree(app.path) == before
+    assert left.items() <= (before | aside).items()
+    assert (app.path / "empty" / "below").is_dir()
+    modes = {name: stat.S_IMODE((app.path / name).stat().st_mode) for name in ("script", "plain", "run.sh", "mine.txt")}
+    assert modes == {"script": 0o755, "plain": 0o644, "run.sh": 0o755, "mine.txt": 0o755}
+    assert {(app.path / name).stat().st_mtime for name in ("script", "plain", "run.sh", "mine.txt")} == {LONG_AGO}
+
+
+async def test_an_executables_neighbours_are_not_touched(executable: ReleaseSite) -> None:
+    leave_things(executable.path)
+    before = photo(executable.path)
+    async with executable.manager() as (manager, _):
+        await manager.upgrade("app", who="test")
+        await manager.recover("app", hard=True, who="test")
+        await manager.rollback("app", who="test")
+    after = {name: marks for name, marks in photo(executable.path).items() if not name.startswith(".trio-update")}
+    ours = ("tool", "release_info.json")
+    assert {name: marks for name, marks in after.items() if name not in ours} == {
+        name: marks for name, marks in before.items() if name not in ours
+    }
+    assert not executable.saved()
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_after_a_failure_they_are_where_they_were(app: ReleaseSite, known: bool) -> None:
+    async with app.manager() as (manager, _):
+        if known:
+            await manager.upgrade("app", who="test")
+            app.publish("v3.0.0")
+    broken = HealthCheck(command=("false",))
+    left = leave_things(app.path)
+    async with app.manager(health=broken) as (manager, _):
+        shelf = photo(app.shelf) if known else {}
+        before = tree(app.path)
+        with pytest.raises(OperationFailed, match="is back at"):
+            await manager.upgrade("app", who="test")
+        assert tree(app.path) == before
+        assert left.items() <= before.items()
+        assert (photo(app.shelf) if app.shelf.exists() else {}) == shelf
+    app.expect_tidy()
+
+
+async def test_the_former_folder_stays_whole_until_the_next_update(app: ReleaseSite) -> None:
+    leave_things(app.path)
+    async with app.manager() as (manager, _):
+        for version in ("v2.0.0", "v3.0.0"):
+            before = tree(app.path)
+            inode = app.path.stat().st_ino
+            await manager.upgrade("app", who="test")
+            assert (app.shelf / "replaced").stat().st_ino == inode
+            assert tree(app.shelf / "replaced") == before
+            (app.path / "mine.txt").write_text(version)
+            app.publish("v3.0.0")
+            await manager.refresh(None)
