@@ -102,6 +102,39 @@ async def test_status_of_one_app() -> None:
     assert unknown_document.document["error"]["reason"] == "unknown_app"
 
 
+async def test_status_of_a_release_app_tells_where_it_can_go_and_no_trouble_twice() -> None:
+    why = "cannot reach github.com: Connection refused"
+    panel = {
+        "name": "panel",
+        "configured_type": "web",
+        "channel": "stable",
+        "is_valid": True,
+        "version": "v2.0.0",
+        "remote_version": "v3.0.0",
+        "rollback_version": "v1.9.0",
+        "remote_title": "The big one",
+        "kept_versions": ["v1.8.0", "v1.9.0"],
+        "anomalies": [f"The releases could not be asked for since 1970-01-01 00:01: {why}"],
+        "last_error": why,
+        "unreachable_since": 60.0,
+    }
+    fresh = panel | {"rollback_version": "v2.0.0", "remote_title": "v3.0.0", "kept_versions": [], "anomalies": []}
+    async with scripted_server({"machine.update.status": result(status_of(panel, git()))}) as server:
+        alone = await ask(server, "status", "panel")
+        everything = await ask(server, "status")
+    async with scripted_server({"machine.update.status": result(status_of(fresh))}) as server:
+        terse = await ask(server, "status")
+    assert alone.out.splitlines() == [
+        "panel\tweb\tstable\tv2.0.0 → v3.0.0\t\tupdate available",
+        f"panel: The releases could not be asked for since 1970-01-01 00:01: {why}",
+        "panel: v3.0.0 is called The big one",
+        "panel: a rollback goes to v1.9.0",
+        "panel: kept on the disk, to go to without a network: v1.8.0, v1.9.0",
+    ]
+    assert "rollback" not in everything.out
+    assert terse.out.splitlines()[1:] == [f"panel: {why}", "panel: the remote has not answered since 1970-01-01 00:01"]
+
+
 async def test_json_is_the_answer_as_it_came() -> None:
     strange = STATUS | {"added_later": {"nested": [1, None, "\x1b[31m"]}, "version_info": {"x": {"version": 5}}}
     async with scripted_server({"machine.update.status": result(strange)}) as server:
@@ -421,6 +454,16 @@ async def test_plan_tells_everything_that_would_happen() -> None:
     ):
         assert line in lines
     assert not any("upgrades" in line for line in lines)
+
+
+async def test_plan_shows_release_notes_up_to_a_point() -> None:
+    plan = {"name": "panel", "from_version": "v1", "to_version": "v2", "download_bytes": 5}
+    notes = "\r\n".join(["", "# New", "", *(f"- {number}" for number in range(100)), ""])
+    plans = [plan | {"release_notes": notes}, plan | {"release_notes": ""}]
+    async with scripted_server({"machine.update.plan": result(plans)}) as server:
+        lines = (await ask(server, "plan")).out.splitlines()
+    assert lines[:5] == ["panel: v1 → v2", "  downloads: 5 B", "  release notes:", "    # New", ""]
+    assert lines[-4:] == ["    - 27", "    and 72 lines more", "panel: v1 → v2", "  downloads: 5 B"]
 
 
 async def test_history_is_a_line_for_each_job() -> None:

@@ -94,6 +94,36 @@ async def test_percentages_move_a_bar_and_messages_stay() -> None:
     assert terminal.output.count("\x1b[?25l") == terminal.output.count("\x1b[?25h")
 
 
+async def test_a_download_moves_the_bar_too() -> None:
+    seen = [trio.Event() for _ in range(2)]
+
+    async def upgrade(server: ScriptedServer, params: dict[str, Any]) -> str:
+        await server.say("panel", "Downloading [b] 100%: panel.zip: 1200 KiB / 3000 KiB [40%]")
+        await seen[0].wait()
+        await server.say("panel", "Downloading other.zip: 77 KiB")
+        await seen[1].wait()
+        await server.say("panel", "Downloading panel.zip: no route; trying again in 2 s")
+        await server.say("panel", "Downloading panel.zip: 3000 KiB / 3000 KiB [100%]", "Upgraded", complete=True)
+        return "ok"
+
+    async with (
+        scripted_server({"machine.update.upgrade": upgrade}) as server,
+        terminal_cli("upgrade", "panel", "--url", server.url) as terminal,
+    ):
+        await terminal.until("40% of 3000 KiB")
+        assert "━" in terminal.output
+        seen[0].set()
+        await terminal.until("77 KiB")
+        assert "━" not in terminal.output[terminal.output.rindex("other.zip") :]
+        seen[1].set()
+        assert await ended(terminal) == 0
+    assert remaining(terminal.output) == [
+        "Downloading panel.zip: no route; trying again in 2 s",
+        "Downloading panel.zip: 3000 KiB / 3000 KiB [100%]",
+        "Upgraded",
+    ]
+
+
 async def test_error_of_several_lines() -> None:
     async def upgrade(server: ScriptedServer, params: dict[str, Any]) -> None:
         raise Fault(500, "`git fetch` failed:\nfatal: no\x1b[2J", "failed")

@@ -19,6 +19,10 @@ from trio_update.cli.report import Grid, Line, Report, Tone
 _STYLES = {Tone.PLAIN: "", Tone.GOOD: "green", Tone.NEWS: "cyan", Tone.BAD: "red", Tone.FAINT: "dim"}
 # As `git fetch` writes it: "remote: Counting objects:  45% (9/20), 1.20 MiB | 3.00 MiB/s".
 _PERCENT = re.compile(r"(?:remote: )?(?P<what>[^%:]{1,60}):\s+(?P<percent>\d{1,3})%(?: \([^)]*\))?(?:, .*)?")
+# Our own downloads: "Downloading app.zip: 1200 KiB / 3000 KiB [40%]"; without the total when nobody knows it.
+_DOWNLOAD = re.compile(
+    r"(?P<what>Downloading .{1,200}): (?P<done>\d+ KiB)(?: / (?P<total>\d+ KiB) \[(?P<percent>\d+)%\])?"
+)
 _WIDEST = 40
 _BAR = 40
 
@@ -56,7 +60,7 @@ class _Bar(ProgressColumn):
     """A bar when a percentage is known, else nothing: Rich's pulsing one costs a kilobyte for each redraw."""
 
     def render(self, task: Task) -> RenderableType:
-        if not task.fields["percent"]:
+        if "%" not in task.fields["percent"]:
             return Text()
         return ProgressBar(total=100, completed=task.completed, width=_BAR)
 
@@ -85,11 +89,10 @@ class _LiveDisplay:
         self._task = self._progress.add_task("", percent="")
 
     def message(self, application: str, text: str, *, complete: bool) -> None:
-        found = _PERCENT.fullmatch(clean(text).strip())
-        # The last line of a percentage ("100% (20/20), done.") stays on the screen as git leaves it there.
-        if found is not None and not complete and not text.rstrip().endswith("done."):
-            what = f"{application}: {found['what']}" if self._prefixed else found["what"]
-            self._show_bar(what, min(int(found["percent"]), 100))
+        progress = None if complete else _progress_of(text)
+        if progress is not None:
+            what, percent, amount = progress
+            self._show_bar(f"{application}: {what}" if self._prefixed else what, percent, amount)
             return
         self._print(Text(clean(f"{application}: {text}" if self._prefixed else text, lines=True)))
         if complete:
@@ -120,8 +123,8 @@ class _LiveDisplay:
     def close(self) -> None:
         self._progress.stop()
 
-    def _show_bar(self, what: str, percent: int | None) -> None:
-        known = "" if percent is None else f"{percent}%"
+    def _show_bar(self, what: str, percent: int | None, amount: str = "") -> None:
+        known = amount if percent is None else f"{percent}%{amount}"
         self._progress.update(self._task, description=clean(what)[:_WIDEST], completed=percent or 0, percent=known)
         self._running = True
         self._move()
@@ -135,6 +138,23 @@ class _LiveDisplay:
             self._console.print(text)
         else:
             self._held.append(text)
+
+
+def _progress_of(text: str) -> tuple[str, int | None, str] | None:
+    """What is going on, its percentage, and what of it there is to tell besides; ``None`` for any other message.
+
+    The last line of each ("100% (20/20), done.", "[100%]") is a message: it stays on the screen, as git leaves it.
+    """
+    text = clean(text).strip()
+    if (found := _DOWNLOAD.fullmatch(text)) is not None:
+        if found["percent"] is None:
+            return found["what"], None, found["done"]
+        percent = int(found["percent"])
+        return None if percent >= 100 else (found["what"], percent, f" of {found['total']}")
+    found = _PERCENT.fullmatch(text)
+    if found is None or text.endswith("done."):
+        return None
+    return found["what"], min(int(found["percent"]), 100), ""
 
 
 def _line(line: Line) -> Text:

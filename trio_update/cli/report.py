@@ -20,6 +20,7 @@ from trio_update.cli.views import (
 )
 
 _COMMITS_SHOWN = 10
+_NOTES_SHOWN = 30
 
 
 class Tone(enum.StrEnum):
@@ -59,10 +60,11 @@ _OUTCOMES = {"succeeded": Tone.GOOD, "unchanged": Tone.FAINT, "failed": Tone.BAD
 
 
 def status_report(status: StatusView) -> Report:
-    """A row for each app, and below what is wrong with them."""
+    """A row for each app, and below what is wrong with them; of a single app there is room to tell more."""
     rows = tuple(_app_row(name, app) for name, app in status.version_info.items())
     grid = Grid(("name", "type", "channel", "version", "behind", "state"), rows)
     notes = [note for name, app in status.version_info.items() for note in _app_notes(name, app)]
+    notes += [note for name, app in status.version_info.items() if len(rows) == 1 for note in _app_details(name, app)]
     notes += [Line(f"configuration: {warning}", Tone.BAD) for warning in status.config_warnings]
     busy = [Line("a job is running: `trio-update watch` follows it", Tone.NEWS)] if status.busy else []
     nothing = [] if rows else [Line("no app is managed: the configuration has no [update_manager NAME] section")]
@@ -103,10 +105,23 @@ def _app_notes(name: str, app: AppView) -> Iterator[Line]:
     yield from (Line(f"{name}: git: {said}", Tone.FAINT) for said in app.git_messages)
     if app.hold:
         yield Line(f"{name}: held: {app.hold}", Tone.FAINT)
-    if app.last_error:
+    # An anomaly may tell the same, with the time.
+    if app.last_error and not any(app.last_error in told for told in (*app.warnings, *app.anomalies)):
         yield Line(f"{name}: {app.last_error}", Tone.BAD)
     if app.unreachable_since is not None:
-        yield Line(f"{name}: the remote has not answered since {_moment(app.unreachable_since)}", Tone.BAD)
+        moment = _moment(app.unreachable_since)
+        if not any(moment in anomaly for anomaly in app.anomalies):
+            yield Line(f"{name}: the remote has not answered since {moment}", Tone.BAD)
+
+
+def _app_details(name: str, app: AppView) -> Iterator[Line]:
+    if state_of(app) is State.UPDATE and app.remote_title not in {"", app.remote_version}:
+        yield Line(f"{name}: {app.remote_version} is called {app.remote_title}", Tone.FAINT)
+    if app.rollback_version not in {None, UNKNOWN, "", app.version}:
+        yield Line(f"{name}: a rollback goes to {app.rollback_version}", Tone.FAINT)
+    if app.kept_versions:
+        kept = ", ".join(app.kept_versions)
+        yield Line(f"{name}: kept on the disk, to go to without a network: {kept}", Tone.FAINT)
 
 
 def plan_report(plans: Sequence[PlanView]) -> Report:
@@ -133,7 +148,15 @@ def _plan_lines(plan: PlanView) -> Iterator[Line]:
     yield from (Line(_commit(commit), Tone.FAINT) for commit in plan.commits[:_COMMITS_SHOWN])
     if count > _COMMITS_SHOWN and plan.commits:
         yield Line(f"    and {count - min(_COMMITS_SHOWN, len(plan.commits))} more", Tone.FAINT)
-    yield from (Line(f"    {line}", Tone.FAINT) for line in (plan.release_notes or "").splitlines())
+    yield from _notes((plan.release_notes or "").strip().splitlines())
+
+
+def _notes(lines: Sequence[str]) -> Iterator[Line]:
+    if lines:
+        yield Line("  release notes:")
+    yield from (Line(f"    {line}".rstrip(), Tone.FAINT) for line in lines[:_NOTES_SHOWN])
+    if len(lines) > _NOTES_SHOWN:
+        yield Line(f"    and {len(lines) - _NOTES_SHOWN} lines more", Tone.FAINT)
 
 
 def _facts(plan: PlanView) -> Iterator[Line]:
