@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
-from tests.cli_support import Ended, Running, piped_cli, run_cli
+from tests.cli_support import piped_cli, run_cli
+from tests.demo.playground_client import playground, started
 from trio_update.demo.gitserver import serve_git
 from trio_update.demo.repos import clone, git, make_upstream
 from trio_update.demo.site import SLOW, Site, keep_slow_busy
@@ -39,44 +35,14 @@ EXPECTED = {
     "slow": ("v1.3.0-alpha1-2", "v1.3.0-alpha1-5", 3, True),
     "unhealthy": ("v1.3.0-alpha1-6", "v1.3.0-alpha1-9", 3, True),
 }
-
-
-@dataclass
-class Playground:
-    """A running one; ``temporary`` is where it may put things."""
-
-    running: Running
-    temporary: Path
-
-    @property
-    def url(self) -> str:
-        found = re.search(r"The playground is at (http://127\.0\.0\.1:\d+)\n", self.running.output)
-        assert found is not None
-        return found[1]
-
-    @property
-    def apps(self) -> Path:
-        (folder,) = self.temporary.iterdir()
-        return folder / "apps"
-
-    async def cli(self, *arguments: str) -> Ended:
-        return await run_cli(*arguments, "--url", self.url)
-
-    async def refreshed(self) -> dict[str, Any]:
-        """The apps' status, once each remote has answered."""
-        while True:
-            apps: dict[str, Any] = (await self.cli("status", "--json")).document["version_info"]
-            if all(app["refreshed_at"] is not None for app in apps.values()):
-                return apps
-            await trio.sleep(0.1)
-
-    async def stop(self, number: signal.Signals) -> None:
-        """It ends well, and nothing is left."""
-        self.running.signal(number)
-        assert await self.running.process.wait() == 0
-        assert list(self.temporary.iterdir()) == []
-        await self.running.drained.wait()
-        assert "Traceback" not in self.running.output
+# Version and remote version, all valid.
+EXPECTED_RELEASES = {
+    "webclient": ("v1.0.0", "v2.0.0"),
+    "zipapp": ("v1.0.0", "v1.2.0-beta.1"),
+    "tool": ("v1.0.0", "v1.2.0"),
+    "bigdownload": ("v1.0.0", "v1.1.0"),
+    "damaged": ("v1.0.0", "v1.1.0"),
+}
 
 
 @pytest.fixture
@@ -86,24 +52,13 @@ def temporary(tmp_path: Path) -> Path:
     return folder
 
 
-@asynccontextmanager
-async def started(temporary: Path, *arguments: str, **variables: str) -> AsyncIterator[Playground]:
-    async with piped_cli("demo", *arguments, env={"TMPDIR": str(temporary), **variables}) as running:
-        yield Playground(running, temporary)
-
-
-@asynccontextmanager
-async def playground(temporary: Path, *arguments: str, **variables: str) -> AsyncIterator[Playground]:
-    async with started(temporary, *arguments, **variables) as it:
-        await it.running.until("Ctrl-C ends it.")
-        yield it
-
-
 async def test_every_app_is_in_its_state(tmp_path: Path, temporary: Path) -> None:
     hostile = tmp_path / "gitconfig"
     hostile.write_text('[url "http://127.0.0.1:1/"]\n  insteadOf = http://127.0.0.1\n[http]\n  proxy = 127.0.0.1:1\n')
     async with playground(temporary, "--port", "0", GIT_CONFIG_GLOBAL=str(hostile)) as it:
-        apps = await it.refreshed()
+        everything = await it.refreshed()
+        assert {app["last_error"] for app in everything.values()} == {""}
+        apps = {name: app for name, app in everything.items() if app["configured_type"] == "git_repo"}
         shown = {
             name: (app["version"], app["remote_version"], app["commits_behind_count"], app["is_valid"])
             for name, app in apps.items()
@@ -111,10 +66,13 @@ async def test_every_app_is_in_its_state(tmp_path: Path, temporary: Path) -> Non
         assert shown == EXPECTED
         assert apps["detached"]["detached"]
         assert apps["dirty"]["is_dirty"]
-        assert {app["last_error"] for app in apps.values()} == {""}
+        releases = {name: app for name, app in everything.items() if name not in apps}
+        versions = {name: (app["version"], app["remote_version"]) for name, app in releases.items()}
+        assert versions == EXPECTED_RELEASES
+        assert all(app["is_valid"] and not app["anomalies"] for app in releases.values())
         for name, app in apps.items():
             assert app["current_hash"] == git("rev-parse", "HEAD", cwd=it.apps / name)
-        assert (await it.cli("status")).out.count("\n") >= len(EXPECTED)
+        assert (await it.cli("status")).out.count("\n") >= len(everything)
         await it.stop(signal.SIGINT)
 
 

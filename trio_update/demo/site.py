@@ -12,7 +12,9 @@ from pathlib import Path
 
 import trio
 
+from trio_update.demo.github import GitHub
 from trio_update.demo.gitserver import Behaviour, GitServer
+from trio_update.demo.releases import BIG, DAMAGED, RELEASE_APPS, TOOL, WEB_CLIENT, ZIP_APP, ReleaseApp, publish
 from trio_update.demo.repos import BEHIND, PIN, Files, State, Upstream, add_commits, clone, make_clone, make_upstream
 from trio_update.errors import CommandFailed
 
@@ -104,12 +106,22 @@ class Site:
     def data(self) -> Path:
         return self.folder / "data"
 
+    @property
+    def offline(self) -> Path:
+        """While there is such a file, nobody answers for GitHub."""
+        return self.folder / "offline"
+
+    @property
+    def hanging(self) -> Path:
+        """While there is such a file, downloads of releases stop half-way for a while."""
+        return self.folder / "hang"
+
     def make_folders(self) -> None:
         for folder in (self.upstreams, self.apps, self.data):
             folder.mkdir()
 
 
-async def build(site: Site, server: GitServer, port: int) -> None:
+async def build(site: Site, server: GitServer, github: GitHub, port: int) -> None:
     """Make every app, a few side by side, and the configuration.
 
     Raises:
@@ -121,13 +133,35 @@ async def build(site: Site, server: GitServer, port: int) -> None:
     async def one(app: App) -> None:
         sections[app.name] = await trio.to_thread.run_sync(_build_app, app, site, server, limiter=builders)
 
+    async def one_release(app: ReleaseApp) -> None:
+        await trio.to_thread.run_sync(app.install, site.apps / app.name, limiter=builders)
+        sections[app.name] = app.section(site.apps / app.name)
+
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(trio.to_thread.run_sync, publish, github, limiter=builders))
         for app in APPS:
             nursery.start_soon(one, app)
-    head = f"# The playground's configuration.\n[trio_update]\nhost: 127.0.0.1\nport: {port}\n\n[update_manager]\n"
-    text = "\n".join((head + "enable_system_updates: False\n", *(sections[app.name] for app in APPS)))
+        for release_app in RELEASE_APPS:
+            nursery.start_soon(one_release, release_app)
+    names = [app.name for app in (*APPS, *RELEASE_APPS)]
+    text = "\n".join((_head(port, github), *(sections[name] for name in names)))
     await trio.Path(site.config).write_text(text)
     server.faults[SLOW] = Behaviour(rate=_SLOW_RATE)
+
+
+def _head(port: int, github: GitHub) -> str:
+    lines = (
+        "# The playground's configuration.",
+        "[trio_update]",
+        "host: 127.0.0.1",
+        f"port: {port}",
+        f"github_api_url: {github.api_url}",
+        f"github_url: {github.web_url}",
+        "",
+        "[update_manager]",
+        "enable_system_updates: False",
+    )
+    return "\n".join(lines) + "\n"
 
 
 def _build_app(app: App, site: Site, server: GitServer) -> str:
@@ -174,14 +208,15 @@ def _move_on(upstream: Upstream, seed: int) -> None:
     add_commits(upstream, 1, files=files)
 
 
-def describe(site: Site, server: GitServer, url: str, *, default: bool) -> str:
+def describe(site: Site, server: GitServer, github: GitHub, url: str, *, default: bool) -> str:
     """What the user sees; ``default``: the client commands find this server without being told where."""
     ask = "trio-update" if default else f"TRIO_UPDATE_URL={url} trio-update"
     text = f"""\
         The playground is at {url}
 
-          clones         {site.apps}/NAME
+          apps           {site.apps}/NAME
           upstreams      {site.upstreams}/NAME.git, fetched from {server.url("NAME")}
+          releases       from a stand-in for GitHub at {github.web_url}
           configuration  {site.config}
 
         In another terminal:
@@ -195,6 +230,24 @@ def describe(site: Site, server: GitServer, url: str, *, default: bool) -> str:
           {ask} upgrade {UNHEALTHY}        # fails its health check and is put back
           {ask} recover dirty            # local changes are kept as a patch
           {ask} recover diverged --hard
+
+        Apps that come as a release ({WEB_CLIENT}, {ZIP_APP} and {TOOL} can do the same):
+
+          {ask} plan {WEB_CLIENT}           # what an upgrade would bring
+          {ask} upgrade {WEB_CLIENT}        # your config.json stays
+          rm {site.apps}/{WEB_CLIENT}/index.html
+          {ask} refresh {WEB_CLIENT}        # sees it
+          {ask} recover {WEB_CLIENT}        # brings it back
+          touch {site.hanging}        # every download hangs half-way, until you remove the file
+          {ask} upgrade {TOOL}             # hangs; in a third terminal:
+          {ask} abort
+          touch {site.offline}     # GitHub is gone, until you remove the file
+          {ask} rollback {WEB_CLIENT}       # needs no network
+          {ask} upgrade {BIG}      # downloads for half a minute: abort it
+          {ask} upgrade {DAMAGED}          # is not what was published: nothing changes
+
+        And for all of them:
+
           {ask} upgrade                  # everything
           {ask} history
 
