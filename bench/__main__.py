@@ -6,13 +6,16 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 
-from bench import footprint, refresh, web
+from bench import footprint, refresh, releases, web
 from bench.report import Figure, show
 
 _PARTS: dict[str, Callable[..., Iterator[Figure]]] = {
     "refresh": refresh.measure,
     "web": web.measure,
     "footprint": footprint.measure,
+    "asset": releases.asset,
+    "served": releases.served,
+    "quota": releases.quota,
 }
 
 
