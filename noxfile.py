@@ -40,6 +40,13 @@ def crash(session: nox.Session) -> None:
 
 
 @nox.session
+def powercut(session: nox.Session) -> None:
+    """Cut the power behind every call that writes to the disk.  Needs root, loop devices and strace."""
+    session.install(*PACKAGE)
+    session.run("python", "-m", "tests.powercut", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Speed and footprint, as ratios within one run."""
     session.install(*PACKAGE)
