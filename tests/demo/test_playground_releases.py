@@ -96,6 +96,7 @@ async def test_upgrade_break_recover_and_roll_back_without_github(temporary: Pat
         tool = await trio.run_process([it.apps / TOOL / TOOL, "--version"], capture_stdout=True)
         assert tool.stdout == b"tool v1.0.0\n"
         await it.stop(signal.SIGINT)
+        assert "sig=" not in it.running.output, "who reads the log could use the signed links of downloads"
 
 
 async def test_a_download_is_aborted_and_a_damaged_one_refused(temporary: Path) -> None:
@@ -115,6 +116,7 @@ async def test_a_download_is_aborted_and_a_damaged_one_refused(temporary: Path) 
         failed = await it.cli("upgrade", DAMAGED)
         assert failed.code == 1
         assert f"expected {asset.digest}, got sha256:{hashlib.sha256(asset.content).hexdigest()}" in failed.err
+        assert failed.err.lower().count("nothing was changed") == 1
         assert {name: photo(it.apps / name) for name in (BIG, DAMAGED)} == photos
         assert {path.name for path in it.apps.iterdir()} == names
         status = (await it.cli("status", "--json")).document["version_info"]

@@ -135,7 +135,7 @@ async def test_without_a_request_left_what_is_known_can_be_installed(site: Relea
     async with site.manager() as (manager, listener):
         site.github.used["anonymous"] = 60
         await manager.upgrade("app", who="test")
-        said = await listener.until("Going on with what is known: v2.0.0")
+        said = await listener.until(". Going on with what is known: v2.0.0")
         assert re.search(r"not asked again until \d\d:\d\d: its limit of 60 requests an hour is used up", said.message)
         site.expect("v2.0.0")
         asked = api_requests(site)

@@ -78,6 +78,8 @@ def _log_to_stderr(*, debug: bool) -> None:
     handler.setFormatter(_CleanFormatter("%(asctime)s %(levelname)s %(message)s"))
     # Libraries stay at INFO even with --debug: a line for each WebSocket frame would bury what is looked for.
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    # httpx tells whole addresses, and those of downloads are signed: who has one may use it.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.getLogger("trio_update").setLevel(logging.DEBUG if debug else logging.INFO)
 
 

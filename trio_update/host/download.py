@@ -256,14 +256,13 @@ class _Transfer:
 
     def _wrong_size(self, got: int) -> OperationFailed:
         return OperationFailed(
-            f"{self._progress.name} has another size than announced: expected {self._size} bytes, got {got}; nothing "
-            "was changed. Refresh and try again; if that does not help, tell the project that publishes it"
+            f"{self._progress.name} has another size than announced: expected {self._size} bytes, got {got}. Refresh "
+            "and try again; if that does not help, tell the project that publishes it"
         )
 
     def _too_large(self, got: int, most: int) -> OperationFailed:
         return OperationFailed(
-            f"{self._progress.name} is larger than it may be: expected at most {most} bytes, got at least {got}; "
-            "nothing was changed"
+            f"{self._progress.name} is larger than it may be: expected at most {most} bytes, got at least {got}"
         )
 
 

@@ -44,8 +44,8 @@ class Digest:
         if self.algorithm and found != self.hex:
             raise OperationFailed(
                 f"{name} is damaged or was replaced: expected {self.algorithm}:{self.hex}, got "
-                f"{self.algorithm}:{found}; nothing was changed. Refresh and try again; if that does not help, tell "
-                "the project that publishes it"
+                f"{self.algorithm}:{found}. Refresh and try again; if that does not help, tell the project that "
+                "publishes it"
             )
 
 

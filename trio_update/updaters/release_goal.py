@@ -49,7 +49,7 @@ class Goals:
             if self.remembered is None or not is_newer(self.remembered.tag, self._installed):
                 raise
             release = self.remembered
-            self.source.report(f"{error} Going on with what is known: {release.tag}")
+            self.source.report(f"{str(error).rstrip('.')}. Going on with what is known: {release.tag}")
         if not is_newer(release.tag, self._installed):
             return None
         asset = pick_asset(release, self.config.name, self.source.asset_name)
