@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,15 +13,23 @@ import trio
 from trio_update.config import ReleaseConfig, WebConfig, ZipConfig
 from trio_update.errors import OperationFailed, Reason, Refused
 from trio_update.host import files
-from trio_update.host.archive import Archive, BadArchive, extract, pack, read_archive
-from trio_update.host.carry import carry_paths
+from trio_update.host.archive import Archive, BadArchive, pack, read_archive
 from trio_update.host.compare import compare
 from trio_update.host.files import translated
 from trio_update.host.persist import carry_persistent, mounts_inside
-from trio_update.host.shelf import Record, write_record
-from trio_update.model import JobId
 from trio_update.updaters.base import Report, Workshop
 from trio_update.updaters.release_effects import Shelve, Switch
+from trio_update.updaters.release_files import (
+    adopt,
+    content_of,
+    copy_file,
+    describe,
+    make_program,
+    record_packed,
+    save_aside,
+    size_of,
+    unpack,
+)
 from trio_update.updaters.release_info import RELEASE_INFO, NoReleaseInfo, read_release_info, with_version
 from trio_update.updaters.release_look import MARKS, Look, Place, named, persistent_of, wanted_of
 from trio_update.updaters.release_obtain import Obtained, Source, check_cancelled, make_ready
@@ -60,14 +67,14 @@ class Builder:
         archive = await self._judge(obtained)
         tree = self.stage / "tree"
         self.report(f"Unpacking {obtained.name}")
-        await trio.to_thread.run_sync(_unpack, archive, tree, obtained.name)
+        await trio.to_thread.run_sync(unpack, archive, tree, obtained.name)
         version = await trio.to_thread.run_sync(self._settle_version, tree, obtained.version)
         if not in_place:
             await trio.to_thread.run_sync(self._refuse_new_dependencies, tree, version)
         shelved = list(await make_ready(obtained, version, self.workshop.job))
         persistent: tuple[bytes, ...] = ()
         if self.seen.exists:
-            await trio.to_thread.run_sync(_adopt, tree, self.live)
+            await trio.to_thread.run_sync(adopt, tree, self.live)
             persistent = await trio.to_thread.run_sync(persistent_of, self.config, self.live)
             shelved += await self._save_what_goes(persistent, archive if in_place else None)
             left_out = await trio.to_thread.run_sync(carry_persistent, self.live, tree, persistent)
@@ -91,9 +98,9 @@ class Builder:
         program, described = tree / info.asset_name, tree / RELEASE_INFO
         await self.source.require_space(self.stage, obtained.size, f"unpacking {obtained.name}")
         live = self.live / info.asset_name
-        await trio.to_thread.run_sync(_make_program, obtained.asset, program, live)
+        await trio.to_thread.run_sync(make_program, obtained.asset, program, live)
         version = info.version if same_version(info.version, obtained.version) else obtained.version
-        await trio.to_thread.run_sync(_describe, self.live / RELEASE_INFO, described, version)
+        await trio.to_thread.run_sync(describe, self.live / RELEASE_INFO, described, version)
         shelved = list(await make_ready(obtained, version, self.workshop.job))
         if version != info.version and all(kept.record.version != info.version for kept in self.seen.kept):
             shelved += await trio.to_thread.run_sync(self._keep_program, live, info.version, info.asset_name)
@@ -141,7 +148,7 @@ class Builder:
             return
         wanted = [self.config.requirements, self.config.system_dependencies]
         wanted += ["package.json", "package-lock.json"] if self.config.enable_node_updates else []
-        changed = [name for name in wanted if name and _content(self.live / name) != _content(tree / name)]
+        changed = [name for name in wanted if name and content_of(self.live / name) != content_of(tree / name)]
         if changed:
             raise Refused(
                 Reason.INVALID,
@@ -178,13 +185,13 @@ class Builder:
         aside = await self.workshop.saved() / "files"
         with translated("make", aside):
             await trio.Path(aside).mkdir(exist_ok=True)
-        await trio.to_thread.run_sync(_save, self.live, aside, paths)
+        await trio.to_thread.run_sync(save_aside, self.live, aside, paths)
         names = named(tuple(path.decode(errors="backslashreplace") for path in paths))
         self.report(f"{len(paths)} files in {self.live} that you added or changed were saved in {aside}: {names}")
 
     async def _pack(self, version: str, persistent: tuple[bytes, ...]) -> list[tuple[str, str]]:
         folder = self.stage / PACKED
-        size = await trio.to_thread.run_sync(_size_of, self.live, persistent)
+        size = await trio.to_thread.run_sync(size_of, self.live, persistent)
         await self.source.require_space(self.stage, size, f"keeping {version}")
         self.report(f"Keeping the installed version, {version}, to go back to")
         asset = folder / "asset"
@@ -198,7 +205,7 @@ class Builder:
             lambda: pack(self.live, asset, leave_out=is_persistent, check=check_cancelled)
         )
         await self._save_aside(tuple(not_packed))
-        await trio.to_thread.run_sync(_record_packed, folder, version, f"{self.config.name}.zip", self.workshop.job)
+        await trio.to_thread.run_sync(record_packed, folder, version, f"{self.config.name}.zip", self.workshop.job)
         return [(str(folder), version)]
 
     def _keep_program(self, live: Path, version: str, asset_name: str) -> list[tuple[str, str]]:
@@ -208,8 +215,8 @@ class Builder:
         with translated("keep", live):
             folder.mkdir()
             # Not linked: who may write to the program must not be able to change what is kept of it.
-            _copy(live, folder / "asset")
-        _record_packed(folder, version, asset_name, self.workshop.job)
+            copy_file(live, folder / "asset")
+        record_packed(folder, version, asset_name, self.workshop.job)
         return [(str(folder), version)]
 
     def _switch(self, live: Path, staged: Path, persistent: tuple[bytes, ...]) -> Switch:
@@ -244,91 +251,3 @@ class Builder:
 def start() -> float:
     """The time that late writes are measured against; file systems count in ticks of up to two seconds."""
     return time.time() - 2.0
-
-
-def _unpack(archive: Archive, tree: Path, name: str) -> None:
-    with translated("make", tree):
-        tree.mkdir()
-        tree.chmod(0o755)
-    try:
-        extract(archive, tree, check=check_cancelled)
-    except BadArchive as error:
-        raise OperationFailed(f"{name} was not unpacked: {error}") from error
-
-
-def _adopt(tree: Path, live: Path) -> None:
-    """Give a new folder the mode of the one that it replaces, and, when we are root, everything in it its owner."""
-    with translated("look at", live):
-        old = live.stat()
-    with translated("set the owner of", tree):
-        if os.geteuid() == 0 and (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
-            for directory, folders, names in os.walk(tree):
-                check_cancelled()
-                for name in (*folders, *names):
-                    os.chown(Path(directory, name), old.st_uid, old.st_gid, follow_symlinks=False)
-            os.chown(tree, old.st_uid, old.st_gid)
-        tree.chmod(stat.S_IMODE(old.st_mode))
-
-
-def _make_program(asset: Path, program: Path, live: Path) -> None:
-    """A copy of the asset that can be executed; with the owner of the one that it replaces when we are root."""
-    with translated("make", program):
-        _copy(asset, program)
-        mode = 0o755
-        if live.exists() and live.is_file():
-            old = live.stat()
-            mode = stat.S_IMODE(old.st_mode) & 0o777 | 0o700
-            if os.geteuid() == 0:
-                os.chown(program, old.st_uid, old.st_gid)
-        program.chmod(mode | stat.S_IXUSR)
-    if files.inode(live) is not None and not live.is_file():
-        raise OperationFailed(f"{live} is no file: move it away, the program belongs there")
-
-
-def _describe(live: Path, described: Path, version: str) -> None:
-    with translated("read", live):
-        content, old = live.read_bytes(), live.stat()
-    files.write_atomically(described, with_version(content, version), stat.S_IMODE(old.st_mode))
-    if os.geteuid() == 0:
-        with translated("set the owner of", described):
-            os.chown(described, old.st_uid, old.st_gid)
-
-
-def _copy(source: Path, target: Path) -> None:
-    with source.open("rb") as reader, target.open("xb") as writer:
-        while data := reader.read(1 << 20):
-            check_cancelled()
-            writer.write(data)
-
-
-def _save(live: Path, aside: Path, paths: tuple[bytes, ...]) -> None:
-    carry_paths(live, aside, paths)
-    files.sync_filesystem(aside)
-
-
-def _record_packed(folder: Path, version: str, asset_name: str, job: JobId) -> None:
-    asset = folder / "asset"
-    digest = files.sha256_of(asset, check_cancelled)
-    with translated("look at", asset):
-        size = asset.stat().st_size
-    record = Record(version=version, asset_name=asset_name, sha256=digest, size=size, used=job - 1, packed=True)
-    write_record(folder, record)
-
-
-def _size_of(folder: Path, leave_out: tuple[bytes, ...]) -> int:
-    total = 0
-    root = os.fsencode(folder)
-    with translated("look at", folder):
-        for directory, folders, names in os.walk(root):
-            base = os.path.relpath(directory, root)
-            folders[:] = [name for name in folders if os.path.normpath(os.path.join(base, name)) not in leave_out]
-            total += sum(os.lstat(os.path.join(directory, name)).st_size for name in names)
-    return total
-
-
-def _content(path: Path) -> bytes | None:
-    with translated("read", path):
-        try:
-            return path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            return None
