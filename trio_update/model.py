@@ -231,7 +231,7 @@ class Outcome(enum.StrEnum):
 
 
 class AppOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job did to one app."""
+    """What a job did to one app.  ``digest`` (``sha256:HEX``): of the asset that was installed."""
 
     name: AppName
     outcome: Outcome
@@ -239,6 +239,7 @@ class AppOutcome(msgspec.Struct, frozen=True, kw_only=True):
     to_version: str = ""
     from_hash: str = ""
     to_hash: str = ""
+    digest: str = ""
     message: str = ""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from tests.releases import ReleaseSite, status_of
@@ -20,6 +22,8 @@ async def test_upgrade_and_back_without_a_network(site: ReleaseSite) -> None:
         assert plan.download_bytes == len(content)
         await manager.upgrade("app", who="test")
         site.expect("v2.0.0")
+        (outcome,) = (await manager.history("app"))[0].apps
+        assert (outcome.to_version, outcome.digest) == ("v2.0.0", f"sha256:{hashlib.sha256(content).hexdigest()}")
         after = status_of(manager)
         assert (after.version, after.rollback_version, after.kept_versions) == ("v2.0.0", "v1.0.0", ("v1.0.0",))
         site.publish("v3.0.0")

@@ -89,6 +89,7 @@ async def _record(entry: Entry, finished: bool, log: list[str], store: Store, bo
         to_version=entry.new.version if finished else entry.old.version,
         from_hash=entry.old.hash,
         to_hash=entry.new.hash if finished else entry.old.hash,
+        digest=entry.new.digest if finished else "",
         message="The server was stopped in the middle; the next start "
         + ("finished the update" if finished else "put the app back"),
     )

@@ -194,5 +194,6 @@ def _outcome(app: AppName, prepared: Prepared, job: Job) -> AppOutcome:
         to_version=prepared.new.version,
         from_hash=prepared.old.hash,
         to_hash=prepared.new.hash,
+        digest=prepared.new.digest,
         message=prepared.unchanged or "; ".join(prepared.notes),
     )

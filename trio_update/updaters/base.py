@@ -68,10 +68,11 @@ Request = Upgrade | Rollback | Recover
 
 @dataclass(frozen=True)
 class Target:
-    """One end of an update."""
+    """One end of an update.  ``hash`` of the commit, or ``digest`` (``sha256:HEX``) of the asset that was verified."""
 
     version: str
     hash: str = ""
+    digest: str = ""
 
 
 @dataclass(frozen=True)

@@ -160,13 +160,10 @@ class ReleaseApp:
         stage = await self._stage(seen, workshop)
         if goal.kept is not None:
             source = dataclasses.replace(source, spare=source.spare | {goal.kept.record.version})
-        obtained = await source.obtain(goal, stage / "new")
         builder = Builder(self.config, seen, stage, source, workshop, report, since)
-        if seen.place.executable:
-            version, effects = await builder.program(obtained)
-        else:
-            version, effects = await builder.folder(obtained, in_place=isinstance(request, Recover))
-        return Prepared(old, Target(version), effects=tuple(effects))
+        obtained = await source.obtain(goal, stage / "new")
+        version, effects = await builder.make(obtained, in_place=isinstance(request, Recover))
+        return Prepared(old, Target(version, digest=f"sha256:{obtained.sha256}"), effects=tuple(effects))
 
     def _goals(self, seen: Look, known: ReleaseStatus, source: Source) -> Goals:
         async def newest() -> RemoteRelease:

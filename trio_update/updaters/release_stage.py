@@ -58,11 +58,16 @@ class Builder:
     def live(self) -> Path:
         return self.place.folder
 
-    async def folder(self, obtained: Obtained, *, in_place: bool) -> tuple[str, Sequence[Switch | Shelve]]:
-        """For web and zip apps: unpack, bring the user's files, and give the version and the effects.
+    async def make(self, obtained: Obtained, *, in_place: bool) -> tuple[str, Sequence[Switch | Shelve]]:
+        """Give the version and the effects that switch it on.
 
-        ``in_place``: the same version again, so that new dependencies are no reason to refuse.
+        ``in_place``: the same version again, so that new dependencies are no reason to refuse.  Raises: Refused,
+        OperationFailed.
         """
+        return await (self._program(obtained) if self.place.executable else self._folder(obtained, in_place))
+
+    async def _folder(self, obtained: Obtained, in_place: bool) -> tuple[str, Sequence[Switch | Shelve]]:
+        """For web and zip apps: unpack, and bring the user's files."""
         await trio.to_thread.run_sync(self._refuse_mounts)
         archive = await self._judge(obtained)
         tree = self.stage / "tree"
@@ -87,7 +92,7 @@ class Builder:
         switch = await trio.to_thread.run_sync(self._switch, self.live, tree, persistent)
         return version, (switch, self._shelve(shelved, version, old_tree=str(tree) if self.seen.exists else ""))
 
-    async def program(self, obtained: Obtained) -> tuple[str, Sequence[Switch | Shelve]]:
+    async def _program(self, obtained: Obtained) -> tuple[str, Sequence[Switch | Shelve]]:
         """For executables: the program and its ``release_info.json``."""
         info = self.seen.info
         assert info is not None, "one that does not say what it is was refused"
