@@ -144,6 +144,20 @@ async def test_a_stage_of_a_killed_preparation_is_removed(site: Site) -> None:
         assert (await manager.history())[0].outcome is Outcome.INTERRUPTED
 
 
+async def test_what_was_being_saved_at_a_kill_is_removed_and_nothing_else(site: Site) -> None:
+    saved = site.folder / "data" / "trio_update" / "saved" / "one-7"
+    half = [saved / ".changes.patch.tmp", saved / "files" / ".trio-update.tmp", saved / "late" / ".trio-update.tmp"]
+    whole = [saved / "changes.patch", saved / "files" / ".mine.tmp", saved / "files" / "deep" / ".trio-update.tmp"]
+    for path in half + whole:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"the user's")
+    half[1].unlink()
+    half[1].symlink_to("nowhere")
+    async with site.manager():
+        assert [os.path.lexists(path) for path in half] == [False] * 3
+    assert [path.exists() for path in whole] == [True] * 3
+
+
 async def test_what_cannot_be_settled_is_told_and_tried_again_by_a_recovery(site: Site) -> None:
     await site.add("one")
     await site.add("two")

@@ -14,7 +14,7 @@ from trio_update.engine.board import Board
 from trio_update.engine.hub import Hub
 from trio_update.engine.jobs import Job, JobRunner, Work
 from trio_update.engine.journal import Journal, holder_id
-from trio_update.engine.opening import config_digest, locked, make_folders, restore
+from trio_update.engine.opening import config_digest, locked, make_folders, restore, tidy_saved
 from trio_update.engine.refresh import Refresher, follow_schedule
 from trio_update.engine.settle import settle_all
 from trio_update.engine.work import Worker
@@ -247,6 +247,7 @@ async def open_manager(
         owner = holder_id(data_path)
         if ended := await end_orphans(owner):
             _log.warning("ended %d processes that a former server had left", ended)
+        await trio.to_thread.run_sync(tidy_saved, data_path)
         async with _open(config, data_path, Runner(owner), debug, services, printer) as manager:
             yield manager
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,10 +14,13 @@ import msgspec
 from trio_update.config import AppConfig, Config
 from trio_update.engine.board import Board
 from trio_update.errors import FileTrouble, StartFailed
+from trio_update.host.carry import TEMPORARY
 from trio_update.host.lock import InstanceLock
 from trio_update.host.store import Store
 from trio_update.model import AppName
 from trio_update.updaters.base import Updater
+
+_log = logging.getLogger(__name__)
 
 
 def config_digest(config: AppConfig) -> str:
@@ -57,3 +62,16 @@ def make_folders(data_path: Path) -> None:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StartFailed(f"DATA_PATH cannot be used: cannot make {folder}: {error.strerror}") from error
+
+
+def tidy_saved(data_path: Path) -> None:
+    """Remove what a killed server was just saving: half a copy, while the file itself is still in its place."""
+    saved = data_path / "trio_update" / "saved"
+    try:
+        for left in saved.glob("*/.*.tmp"):
+            left.unlink()
+        for folder in saved.glob("*/*"):
+            if folder.is_dir() and not folder.is_symlink():
+                (folder / os.fsdecode(TEMPORARY)).unlink(missing_ok=True)
+    except OSError as error:
+        _log.warning("what was left in %s was not removed: %s", saved, error)

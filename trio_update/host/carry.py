@@ -15,7 +15,8 @@ from trio_update.host.files import mount_points, translated
 
 # Where a hard link cannot be had: other filesystem, no such thing there, not our file, too many already.
 _NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS})
-_TEMPORARY = b".trio-update.tmp"
+# In the top folder of whatever is carried to, until it is in its place.
+TEMPORARY = b".trio-update.tmp"
 _GITFILE_LIMIT = 8192
 
 
@@ -215,7 +216,7 @@ class _Carrier:
     def _place(self, path: bytes, status: os.stat_result, base: bytes) -> None:
         """Put the entry in its place in one step, so that a kill leaves no half of it there."""
         origin = _join(self.source, path)
-        temporary = _join(base, _TEMPORARY)
+        temporary = _join(base, TEMPORARY)
         _unlink(temporary)
         if stat.S_ISLNK(status.st_mode):
             os.symlink(os.readlink(origin), temporary)
@@ -230,7 +231,7 @@ class _Carrier:
     def clean(self) -> None:
         for base in (self.target, self.aside):
             with contextlib.suppress(OSError):
-                _unlink(_join(base, _TEMPORARY))
+                _unlink(_join(base, TEMPORARY))
 
 
 def _join(directory: bytes, path: bytes) -> bytes:
