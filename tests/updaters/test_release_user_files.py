@@ -143,6 +143,38 @@ async def test_the_folder_that_somebody_else_installed_comes_back_whole(app: Rel
     assert {(app.path / name).stat().st_mtime for name in ("script", "plain", "run.sh", "mine.txt")} == {LONG_AGO}
 
 
+@pytest.mark.parametrize("act", ["upgrade", "rollback", "soft", "hard"])
+async def test_a_program_that_was_changed_is_saved_and_told(executable: ReleaseSite, act: str) -> None:
+    async with executable.manager() as (manager, listener):
+        await manager.upgrade("app", who="test")
+        executable.publish("v3.0.0")
+        assert not executable.saved()
+        (executable.path / "tool").write_bytes(b"#!/bin/sh\necho mine\n")
+        said(listener)
+        match act:
+            case "upgrade":
+                await manager.upgrade("app", who="test")
+            case "rollback":
+                await manager.rollback("app", who="test")
+            case _:
+                await manager.recover("app", hard=act == "hard", who="test")
+        executable.expect({"upgrade": "v3.0.0", "rollback": "v1.0.0"}.get(act, "v2.0.0"))
+    assert executable.saved() == {"files/tool": b"#!/bin/sh\necho mine\n"}
+    assert f"1 files in {executable.path} that you added or changed were saved in" in said(listener)
+
+
+async def test_a_program_that_somebody_else_installed_and_changed_is_saved_by_a_recovery(
+    executable: ReleaseSite,
+) -> None:
+    async with executable.manager() as (manager, _):
+        (executable.path / "tool").write_bytes(b"mine")
+        await manager.recover("app", hard=False, who="test")
+        executable.expect("v1.0.0")
+        assert executable.saved() == {"files/tool": b"mine"}
+        await manager.recover("app", hard=True, who="test")
+    assert executable.saved() == {"files/tool": b"mine"}
+
+
 async def test_an_executables_neighbours_are_not_touched(executable: ReleaseSite) -> None:
     leave_things(executable.path)
     before = photo(executable.path)

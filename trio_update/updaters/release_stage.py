@@ -104,6 +104,7 @@ class Builder:
         await self.source.require_space(self.stage, obtained.size, f"unpacking {obtained.name}")
         live = self.live / info.asset_name
         await trio.to_thread.run_sync(make_program, obtained.asset, program, live)
+        await self._save_program(live, info.version, obtained)
         version = info.version if same_version(info.version, obtained.version) else obtained.version
         await trio.to_thread.run_sync(describe, self.live / RELEASE_INFO, described, version)
         shelved = list(await make_ready(obtained, version, self.workshop.job))
@@ -212,6 +213,16 @@ class Builder:
         await self._save_aside(tuple(not_packed))
         await trio.to_thread.run_sync(record_packed, folder, version, f"{self.config.name}.zip", self.workshop.job)
         return [(str(folder), version)]
+
+    async def _save_program(self, live: Path, version: str, obtained: Obtained) -> None:
+        """Save a program that its user changed; one of a version that is not known goes to the shelf as it is."""
+        known = {kept.record.sha256 for kept in self.seen.kept if kept.record.version == version}
+        if same_version(version, obtained.version):
+            known.add(obtained.sha256)
+        if not known or files.inode(live) is None:
+            return
+        if await trio.to_thread.run_sync(files.sha256_of, live, check_cancelled) not in known:
+            await self._save_aside((os.fsencode(live.name),))
 
     def _keep_program(self, live: Path, version: str, asset_name: str) -> list[tuple[str, str]]:
         if files.inode(live) is None:
