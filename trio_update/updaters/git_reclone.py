@@ -215,7 +215,8 @@ async def _changes_against(fresh: Repository, live: Path) -> bytes:
     Judged by the fresh clone's objects and a copy of its index, so it works however broken the old one is.
     """
     index = fresh.path / ".git" / "trio-update-index"
-    await trio.to_thread.run_sync(shutil.copyfile, fresh.path / ".git" / "index", index)
+    with files.translated("copy the index to", index):
+        await trio.to_thread.run_sync(shutil.copyfile, fresh.path / ".git" / "index", index)
     try:
         done = await fresh.runner.run(
             [
