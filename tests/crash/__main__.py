@@ -14,11 +14,10 @@ from pathlib import Path
 
 import trio
 
-from tests.crash.campaign import Campaign, open_campaign, strikes_of
-from tests.crash.scenes import OPERATIONS
-from tests.crash.strike import Report
+from tests.crash.aftermath import Report
+from tests.crash.campaign import FAULTS, OPERATIONS, Campaign, open_campaign, strikes_of
 
-PARTS = ("whole", "git", "server", "ENOSPC", "EIO")
+PARTS = ("whole", "git", "server", "ENOSPC", "EIO", FAULTS)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--part",
         action="append",
         choices=PARTS,
-        help="whole: everything dies; git: git alone; server: not its git; ENOSPC, EIO: the call fails",
+        help="whole: everything dies; git: git alone; server: not its git; ENOSPC, EIO: the call fails; "
+        "faults: those of the forge",
     )
     parser.add_argument("--stride", type=int, default=1, help="take every STRIDE-th point only")
     parser.add_argument("--offset", type=int, default=0, help="begin with point OFFSET")
@@ -45,8 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 async def run(options: argparse.Namespace) -> int:
     faulty = 0
     with tempfile.TemporaryDirectory(prefix="crash-") as folder:
-        async with open_campaign(Path(folder), options.places) as campaign:
-            for name in options.operations or OPERATIONS:
+        names = options.operations or tuple(OPERATIONS)
+        async with open_campaign(Path(folder), options.places, names) as campaign:
+            for name in names:
                 for part in options.part or PARTS:
                     faulty += await run_part(campaign, name, part, options)
     return 1 if faulty else 0

@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
 
+from tests.crash import git_app, release_app
+from tests.crash.aftermath import Mode, Report
+from tests.crash.facing import face
+from tests.crash.operations import Kind, MakeScenes, Operation, World
 from tests.crash.points import SERVER, Point
-from tests.crash.project import Project, make_project, publish
-from tests.crash.scenes import OPERATIONS, Operation, check_scene, diverge, give_user_files, keep_packs, make_place
-from tests.crash.servers import open_zygote
-from tests.crash.strike import Arena, Mode, Report
-from tests.crash.verify import Kind
+from tests.crash.project import make_project
+from tests.crash.scenes import make_place
+from tests.crash.servers import Zygote, open_zygote
+from tests.crash.strike import Arena
+from tests.crash.troubles import Trouble
+from trio_update.demo.github import GitHub, serve_github
+
+OPERATIONS: Mapping[str, Operation] = {**git_app.OPERATIONS, **release_app.OPERATIONS}
+MAKERS: Mapping[str, MakeScenes] = {
+    git_app.FAMILY: git_app.make_scenes,
+    **{kind: release_app.MakeScenes(kind) for kind in release_app.KINDS},
+}
+FAULTS = "faults"
+_UNLIMITED = 1_000_000
 
 
 @dataclass(frozen=True)
 class Strike:
-    """One thing to do: kill (``error`` is ``None``), or let a call fail."""
+    """One thing to do: kill (``error`` is ``None``), let a call fail, or let the forge behave badly."""
 
     operation: Operation
-    point: Point
+    point: Point | Trouble
     mode: Mode = Mode.WHOLE
     error: str | None = None
     without_recovery: bool = False
@@ -46,7 +59,7 @@ class Tally:
         found = ", ".join(f"{kinds[kind]} {_WORDS[kind]}" for kind in Kind)
         ended = ", ".join(f"{count} ended {state}" for state, count in sorted(states.items()))
         missed = len(self.reports) - struck
-        return f"{struck} kill points: {found} ({ended}; {missed} points were not reached again)"
+        return f"{struck} points: {found} ({ended}; {missed} points were not reached again)"
 
 
 _WORDS = {
@@ -64,7 +77,6 @@ _WORDS = {
 class Campaign:
     """Places to strike at, and what is known of each operation."""
 
-    project: Project
     arenas: Sequence[Arena]
     points: dict[str, list[Point]] = field(default_factory=dict)
 
@@ -79,7 +91,7 @@ class Campaign:
         if operation.cut is None:
             return
         former = OPERATIONS[operation.cut]
-        point = cutting_point(await self.points_of(former), operation.name)
+        point = operation.cutting_point(await self.points_of(former))
         async with trio.open_nursery() as nursery:
             for arena in self.arenas:
                 nursery.start_soon(arena.cut, former, point, operation.scene)
@@ -101,80 +113,50 @@ class Campaign:
 
 
 async def _do(arena: Arena, strike: Strike) -> Report:
+    if isinstance(strike.point, Trouble):
+        return await face(arena, strike.operation, strike.point)
     if strike.error is not None:
         return await arena.fail(strike.operation, strike.point, strike.error)
     return await arena.strike(strike.operation, strike.point, strike.mode, without_recovery=strike.without_recovery)
 
 
-def cutting_point(points: Sequence[Point], name: str) -> Point:
-    """The middle of the switch: where most is half done.  How many files git opens to read is not always the same."""
-    points = [point for point in points if point.call != "openat"]
-    if name == "start-upgrade":
-        inside = [point for point in points if point.process == "reset.1"]
-        return inside[len(inside) * 2 // 3]
-    if name == "start-soft":
-        inside = [point for point in points if point.process == "checkout.1"]
-        return inside[len(inside) // 2]
-    own = [point for point in points if point.process == SERVER]
-    switch = next(number for number, point in enumerate(own) if point.call == "renameat2")
-    if name == "start-hard":
-        return own[switch + 1]
-    removing = [point for point in own[switch:] if point.call in {"unlink", "unlinkat"} and "HEAD" in point.what]
-    return removing[0]
-
-
 @asynccontextmanager
-async def open_campaign(folder: Path, places: int = 2) -> AsyncIterator[Campaign]:
-    """Make everything that strikes need, below ``folder``."""
-    project = await trio.to_thread.run_sync(make_project, folder)
-    async with open_zygote() as zygote:
-        arenas = [Arena(zygote, make_place(folder / f"place{number}", project), project) for number in range(places)]
-        await _side_by_side(arenas, _fill_database)
-        await trio.to_thread.run_sync(publish, project, project.v3)
-        await _side_by_side(arenas, _make_scenes)
-        yield Campaign(project, arenas)
+async def open_campaign(
+    folder: Path, places: int = 2, operations: Iterable[str] = tuple(OPERATIONS)
+) -> AsyncIterator[Campaign]:
+    """Make everything that strikes in the ``operations`` need, below ``folder``."""
+    families = dict.fromkeys(OPERATIONS[name].family for name in operations)
+    async with open_zygote() as zygote, trio.open_nursery() as nursery:
+        arenas = [await _make_arena(folder / f"place{number}", zygote, nursery) for number in range(places)]
+
+        async def make(arena: Arena) -> None:
+            for family in families:
+                await MAKERS[family](arena.place, arena.world, arena.serve)
+
+        async with trio.open_nursery() as making:
+            for arena in arenas:
+                making.start_soon(make, arena)
+        try:
+            yield Campaign(arenas)
+        finally:
+            for arena in arenas:
+                arena.place.clear()
+        nursery.cancel_scope.cancel()
 
 
-async def _side_by_side(arenas: Sequence[Arena], make: Callable[[Arena], Awaitable[None]]) -> None:
-    async with trio.open_nursery() as nursery:
-        for arena in arenas:
-            nursery.start_soon(make, arena)
-
-
-async def _fill_database(arena: Arena) -> None:
-    """By a server: it knows the clone as it was before the user's files came, and before there was an update."""
-    await _serve(arena, "refresh?name=app")
-    arena.place.keep("clean")
-
-
-async def _make_scenes(arena: Arena) -> None:
-    place, project = arena.place, arena.project
-    for scene, operation in (("behind", "upgrade"), ("packed", "upgrade-pack"), ("diverged", "soft")):
-        place.lay_out("clean")
-        give_user_files(place)
-        if scene == "packed":
-            keep_packs(place)
-        if scene == "diverged":
-            diverge(place, project)
-        check_scene(place, OPERATIONS[operation], project)
-        place.keep(scene)
-    place.lay_out("clean")
-    await _serve(arena, "upgrade?name=app")
-    give_user_files(place)
-    check_scene(place, OPERATIONS["rollback"], project)
-    place.keep("upgraded")
-
-
-async def _serve(arena: Arena, request: str) -> None:
-    async with arena.zygote.server(arena.place, arena.place.environment()) as server:
-        await server.listening()
-        answer = await server.when_ready(request)
-        assert answer.code == 200, answer
-        assert await server.stop() == "0", server.log
+async def _make_arena(root: Path, zygote: Zygote, nursery: trio.Nursery) -> Arena:
+    """With a remote and a forge of its own, whose faults hurt nobody else."""
+    place = make_place(root)
+    # A window as short as that: a limit that is said to be used up is forgotten in a moment.
+    github = GitHub(limit_anonymous=_UNLIMITED, window=1)
+    await nursery.start(serve_github, github)
+    return Arena(zygote, place, World(await trio.to_thread.run_sync(make_project, root), github))
 
 
 async def strikes_of(campaign: Campaign, operation: Operation, part: str) -> list[Strike]:
     """Every strike of one kind: a :class:`Mode`, or the name of an error that calls fail with."""
+    if part == FAULTS:
+        return [Strike(operation, trouble) for trouble in operation.troubles]
     points = await campaign.points_of(operation)
     if part == Mode.WHOLE:
         return [Strike(operation, point) for point in points]
@@ -185,10 +167,20 @@ async def strikes_of(campaign: Campaign, operation: Operation, part: str) -> lis
         return [Strike(operation, point, Mode.GIT) for point in points if point.process != SERVER]
     if part == Mode.SERVER:
         return [Strike(operation, point, Mode.SERVER) for point in points if point.process.startswith(_LONG)]
-    return [Strike(operation, point, error=part) for point in points if point.call in _MAY_FAIL]
+    return [Strike(operation, point, error=part) for point in points if _may_fail(point)]
 
 
 # Runs of git that change much; a server that dies in any of them leaves it at work.
 _LONG = ("clone.", "fetch.", "index-pack.", "unpack-objects.", "reset.", "checkout.")
-# What a full or a failing disk does not let through.  Not links: git takes their failure for a file system without.
+# What a full or a failing disk does not let through.
 _MAY_FAIL = {"write", "pwrite64", "fsync", "fdatasync", "syncfs", "mkdir", "mkdirat", "rename"}
+# And of the server's own: git takes the failure of a link for a file system without.
+_OURS_MAY_FAIL = {
+    *("renameat2", "link", "linkat", "symlink", "symlinkat", "ftruncate"),
+    # Opening is in the points only where it makes a file.
+    *("openat", "sendfile", "copy_file_range"),
+}
+
+
+def _may_fail(point: Point) -> bool:
+    return point.call in _MAY_FAIL or (point.process == SERVER and point.call in _OURS_MAY_FAIL)

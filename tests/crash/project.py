@@ -81,6 +81,14 @@ USER: Tree = {
     b"user-link": Item(stat.S_IFLNK, b"/nowhere/at all"),
     b"\xe9\nodd": Item(stat.S_IFREG | 0o640, b"a name that is no text\n"),
 }
+# What the user did to tracked files; in no commit.
+DIRTY: Tree = {
+    b"config/default.cfg": Item(PLAIN, b"[one]\nspeed: 77\n"),
+    b"data/blob.bin": Item(PLAIN, b"\0\xff" * 3000),
+    b"run.sh": Item(PROGRAM, b"#!/bin/sh\necho mine\n"),
+}
+# Untracked, and in the place of a file that the third version brings.
+IN_THE_WAY: Tree = {b"extra/deep/new.cfg": Item(stat.S_IFREG | 0o640, b"the user's own\n")}
 # The user's too, though it lies in .git.
 HOOK = b"#!/bin/sh\nexit 1\n"
 EXCLUDED = b"*.swp\n"
@@ -191,13 +199,13 @@ def put(folder: Path, tree: Tree) -> None:
             os.chmod(place, stat.S_IMODE(item.mode))
 
 
-def take(folder: Path) -> Tree:
-    """Everything below ``folder`` but ``.git``, with whole modes."""
+def take(folder: Path, leave_out: bytes = b".git") -> Tree:
+    """Everything below ``folder`` but what is called ``leave_out`` directly in it, with whole modes."""
     base = os.fsencode(folder)
     tree: Tree = {}
     for directory, folders, files in os.walk(base):
-        if directory == base:
-            folders.remove(b".git")
+        if directory == base and leave_out in folders:
+            folders.remove(leave_out)
         for name in (*folders, *files):
             place = os.path.join(directory, name)
             mode = os.lstat(place).st_mode
@@ -219,8 +227,8 @@ def expected(tracked: Tree, user: Tree) -> Tree:
     return whole
 
 
-def differences(found: Tree, wanted: Tree) -> list[str]:
-    """What is wrong with ``found``, in words; git's modes tell no more than "may be executed"."""
+def differences(found: Tree, wanted: Tree, *, exact: bool = False) -> list[str]:
+    """What is wrong with ``found``, in words; git's modes tell no more than "may be executed", unless ``exact``."""
     told = []
     for path in sorted({*found, *wanted}):
         is_, should = found.get(path), wanted.get(path)
@@ -233,7 +241,7 @@ def differences(found: Tree, wanted: Tree) -> list[str]:
             continue
         elif is_.content != should.content:
             told.append(f"{name!r} holds {is_.content[:40]!r}… ({len(is_.content)} bytes)")
-        elif is_.mode != should.mode and _git_mode(is_.mode) != should.mode:
+        elif is_.mode != should.mode and (exact or _git_mode(is_.mode) != should.mode):
             told.append(f"{name!r} has mode {is_.mode:o} instead of {should.mode:o}")
     return told
 

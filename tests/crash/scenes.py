@@ -1,58 +1,26 @@
-"""Where the crash suite works: a home with a clone in it, as it stands before each operation."""
+"""Where the crash suite works: a home with an app in it, as it stands before each operation."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import stat
-from collections.abc import Callable, Mapping
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from tests.crash.project import (
-    EXCLUDED,
-    HOOK,
-    PLAIN,
-    PROGRAM,
-    USER,
-    Item,
-    Project,
-    Tree,
-    differences,
-    environment,
-    expected,
-    git,
-    put,
-    take,
-)
+from tests.crash.project import environment, git
+from trio_update.host.files import is_mount_point
 
 _SHIM = Path(__file__).with_name("git_shim.sh")
-
-_CONFIGURATION = """\
+SERVER_SECTIONS = """\
 [update_manager]
 enable_system_updates: False
 
 [trio_update]
 port: 0
-
-[update_manager app]
-type: git_repo
-path: {app}
-origin: {origin}
-primary_branch: master
-is_system_service: False
 """
-
-# What the user did to tracked files; in no commit.
-DIRTY: Tree = {
-    b"config/default.cfg": Item(PLAIN, b"[one]\nspeed: 77\n"),
-    b"data/blob.bin": Item(PLAIN, b"\0\xff" * 3000),
-    b"run.sh": Item(PROGRAM, b"#!/bin/sh\necho mine\n"),
-}
-# Untracked, and in the place of a file that the third version brings.
-IN_THE_WAY: Tree = {b"extra/deep/new.cfg": Item(stat.S_IFREG | 0o640, b"the user's own\n")}
 
 
 @dataclass(frozen=True)
@@ -89,16 +57,39 @@ class Place:
     def template(self, name: str) -> Path:
         return self.root / f"template-{name}"
 
-    def lay_out(self, name: str) -> None:
-        """Put the scene ``name`` in place."""
-        shutil.rmtree(self.run, ignore_errors=True)
+    def in_template(self, name: str, path: Path) -> Path:
+        """Where ``path``, which is below ``run``, lies in the scene ``name``."""
+        return self.template(name) / path.relative_to(self.run)
+
+    def empty(self, configuration: str) -> None:
+        """A home without an app."""
+        self.clear()
+        for folder in (self.data, self.app.parent, self.crash):
+            folder.mkdir(parents=True)
+        (self.run / "moonraker.conf").write_text(configuration)
+
+    def lay_out(self, name: str, *, mounted: bool = False) -> None:
+        """Put the scene ``name`` in place; with the app ``mounted`` its folder cannot change places with another."""
+        self.clear()
         copy(self.template(name), self.run)
+        if mounted:
+            disk = self.run / "disk"
+            self.app.rename(disk)
+            self.app.mkdir()
+            subprocess.run(["mount", "--bind", disk, self.app], check=True, capture_output=True)
+
+    def clear(self) -> None:
+        while is_mount_point(self.app):
+            # Lazily: one that was killed may still be inside.
+            subprocess.run(["umount", "--lazy", self.app], check=True, capture_output=True)
+        shutil.rmtree(self.run, ignore_errors=True)
 
     def keep(self, name: str) -> None:
         """Make what stands here the scene ``name``."""
         for entry in self.crash.iterdir():
             entry.unlink()
         copy(self.run, self.template(name))
+        shutil.rmtree(self.template(name) / "disk", ignore_errors=True)
 
     def environment(self, **changes: str) -> dict[str, str]:
         """What a server here runs with."""
@@ -109,6 +100,8 @@ class Place:
             "PYTHONDONTWRITEBYTECODE": "1",
             "CRASH_GIT": real,
             "CRASH_DIR": str(self.crash),
+            # The stand-in for the forge is here.
+            "NO_PROXY": "127.0.0.1",
         }
         return environment() | own | changes
 
@@ -118,107 +111,12 @@ class Place:
         return {"PATH": f"{folder}:{os.environ['PATH']}", "GIT_EXEC_PATH": str(folder)}
 
 
-def copy(source: Path, target: Path) -> None:
-    shutil.copytree(source, target, symlinks=True, copy_function=_copy_file)
-    for entry in (target / "data" / "trio_update" / "journal").glob("*.json"):
-        entry.write_bytes(_with_inodes_of(entry.read_bytes(), source / "home", target / "home"))
-
-
-def _with_inodes_of(entry: bytes, source: Path, target: Path) -> bytes:
-    """A journal entry that knows clones by their inodes, which a copy doesn't have."""
-    document = msgspec.json.decode(entry)
-    copied = {path.stat().st_ino: (target / path.name).stat().st_ino for path in source.iterdir()}
-    for effect in document["effects"]:
-        for name in ("new_inode", "old_inode"):
-            if name in effect:
-                effect[name] = copied[effect[name]]
-    return msgspec.json.encode(document)
-
-
-def _copy_file(source: str, target: str) -> str:
-    """With its times: git compares them; and a link that hard-links to a link would be shared."""
-    return str(shutil.copy2(source, target, follow_symlinks=False))
-
-
-@dataclass(frozen=True)
-class Operation:
-    """What the server is asked to do when it dies.
-
-    ``path``: the request; for a start, the one that was cut.  ``scene``: where it begins.
-    ``goal``: the commit it goes to, ``start``: the one it comes from.  ``user``: untracked files that stay in place.
-    ``forward``: a failure may leave the new version, because what was begun can only be finished.
-    ``cut``: the operation whose half-done work a start finds; ``path`` is what the user asks for again after it.
-    """
-
-    name: str
-    scene: str
-    path: str
-    start: Callable[[Project], str]
-    goal: Callable[[Project], str]
-    dirty: bool = False
-    forward: bool = False
-    cut: str | None = None
-
-    def new_tree(self, project: Project) -> Tree:
-        return expected(project.tree(self.goal(project)), USER)
-
-    def old_tree(self, project: Project) -> Tree:
-        dirty = DIRTY if self.dirty else {}
-        return expected({**project.tree(self.start(project)), **dirty}, USER | (IN_THE_WAY if self.dirty else {}))
-
-
-_UPGRADE, _ROLLBACK = "upgrade?name=app", "rollback?name=app"
-_SOFT, _HARD = "recover?name=app&hard=false", "recover?name=app&hard=true"
-
-
-def _v1(project: Project) -> str:
-    return project.v1
-
-
-def _v3(project: Project) -> str:
-    return project.v3
-
-
-def _local(project: Project) -> str:
-    return project.local
-
-
-OPERATIONS: Mapping[str, Operation] = {
-    operation.name: operation
-    for operation in (
-        Operation("upgrade", "behind", _UPGRADE, _v1, _v3),
-        # The fetch keeps a pack instead of unpacking it, as it does when it brings a hundred objects.
-        Operation("upgrade-pack", "packed", _UPGRADE, _v1, _v3),
-        Operation("rollback", "upgraded", _ROLLBACK, _v3, _v1),
-        Operation("soft", "diverged", _SOFT, _local, _v3, dirty=True, forward=True),
-        Operation("hard", "diverged", _HARD, _local, _v3, dirty=True),
-        # Starts that settle what an earlier death left: they may die as well.
-        Operation("start-upgrade", "cut-upgrade", _UPGRADE, _v1, _v3, cut="upgrade"),
-        Operation("start-soft", "cut-soft", _SOFT, _local, _v3, dirty=True, forward=True, cut="soft"),
-        Operation("start-hard", "cut-hard", _HARD, _local, _v3, dirty=True, cut="hard"),
-        Operation("start-hard-final", "cut-hard-final", _HARD, _local, _v3, dirty=True, cut="hard"),
-    )
-}
-
-
-def make_place(root: Path, project: Project) -> Place:
-    """A home with a clone of the first version.  ``project`` must have no other yet."""
+def make_place(root: Path) -> Place:
+    """A place without scenes."""
     place = Place(root)
-    place.data.mkdir(parents=True)
-    place.app.parent.mkdir()
-    place.crash.mkdir()
-    configuration = _CONFIGURATION.format(app=place.app, origin=project.url)
-    (place.run / "moonraker.conf").write_text(configuration)
-    git("clone", "--quiet", project.url, str(place.app), cwd=root)
+    root.mkdir()
     _make_shim(root / "git-core")
     return place
-
-
-def give_user_files(place: Place) -> None:
-    """Make everything that is the user's and that git doesn't track."""
-    put(place.app, USER)
-    (place.app / ".git" / "hooks" / "post-merge").write_bytes(HOOK)
-    (place.app / ".git" / "info" / "exclude").write_bytes(EXCLUDED)
 
 
 def _make_shim(folder: Path) -> None:
@@ -232,24 +130,34 @@ def _make_shim(folder: Path) -> None:
     (folder / "git").chmod(0o755)
 
 
-def diverge(place: Place, project: Project) -> None:
-    """The user commits on an old version, changes tracked files, stages one of them, leaves a file in the way."""
-    git("fetch", "--quiet", str(project.reference), "refs/heads/mine", cwd=place.app)
-    git("reset", "--quiet", "--hard", project.local, cwd=place.app)
-    put(place.app, DIRTY | IN_THE_WAY)
-    git("add", "run.sh", cwd=place.app)
+def copy(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, symlinks=True, copy_function=_Copier().copy)
+    for entry in (target / "data" / "trio_update" / "journal").glob("*.json"):
+        entry.write_bytes(_with_inodes_of(entry.read_bytes(), source / "home", target / "home"))
 
 
-def clear_the_way(place: Place) -> None:
-    """What the user has to do, and is told, before an upgrade brings files to where theirs are."""
-    for path in IN_THE_WAY:
-        (place.app / os.fsdecode(path)).unlink()
+class _Copier:
+    """Copies files with their times, which git compares, and with what links them: the user's are in two trees."""
+
+    def __init__(self) -> None:
+        self._linked: dict[int, str] = {}
+
+    def copy(self, source: str, target: str) -> str:
+        status = os.lstat(source)
+        if status.st_nlink > 1 and status.st_ino in self._linked:
+            os.link(self._linked[status.st_ino], target, follow_symlinks=False)
+            return target
+        self._linked[status.st_ino] = target
+        return str(shutil.copy2(source, target, follow_symlinks=False))
 
 
-def keep_packs(place: Place) -> None:
-    git("config", "fetch.unpackLimit", "1", cwd=place.app)
-
-
-def check_scene(place: Place, operation: Operation, project: Project) -> None:
-    """The scene is what the checks take for granted."""
-    assert differences(take(place.app), operation.old_tree(project)) == []
+def _with_inodes_of(entry: bytes, source: Path, target: Path) -> bytes:
+    """A journal entry that knows what stands where by inodes, which a copy doesn't have."""
+    document = msgspec.json.decode(entry)
+    copied = {path.lstat().st_ino: (target / path.relative_to(source)).lstat().st_ino for path in source.rglob("*")}
+    for effect in document["effects"]:
+        for name in ("new_inode", "old_inode"):
+            if effect.get(name) is not None:
+                # What is gone already keeps a number that nothing has.
+                effect[name] = copied.get(effect[name], 0)
+    return msgspec.json.encode(document)

@@ -1,18 +1,15 @@
-"""A slice of the crash campaign: a few deaths in every phase of every operation.  `nox -s crash` runs all of them."""
+"""A slice of the crash campaign for clones: a few deaths in every phase.  `nox -s crash` runs all of them."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
-from tests.crash.campaign import Campaign, Strike, Tally, open_campaign
-from tests.crash.points import SERVER, Point
-from tests.crash.scenes import OPERATIONS
-from tests.crash.strike import Mode
-from tests.crash.verify import Kind
+from tests.crash.aftermath import Mode
+from tests.crash.campaign import Campaign, Strike, open_campaign
+from tests.crash.git_app import OPERATIONS
+from tests.crash.operations import Kind
+from tests.crash.points import SERVER
+from tests.crash.slices import about, expect_no_fault, in_each_phase
 
 # Where a death once left something wrong: operation, process, and what the call was about.
 FOUND = (
@@ -23,40 +20,9 @@ FOUND = (
     ("hard", SERVER, "/gone"),  # a folder that had only held tracked files came over as one of the user's
 )
 
-_MANY = 40
-
-
-@pytest.fixture(autouse=True)
-def _needs_strace() -> None:
-    assert shutil.which("strace"), "strace is not installed, and without it nothing can be killed at a system call"
-
-
-def in_each_phase(points: Sequence[Point], count: int) -> list[Point]:
-    """One point of each process, ``count`` of those that make many changes: evenly, from beginning to end."""
-    phases: dict[str, list[Point]] = {}
-    for point in points:
-        phases.setdefault(point.process.partition(".")[0], []).append(point)
-    chosen = []
-    for phase in phases.values():
-        parts = 2 * (count if len(phase) > _MANY else 1)
-        chosen += [phase[len(phase) * part // parts] for part in range(1, parts, 2)]
-    return chosen
-
-
-def about(points: Sequence[Point], process: str, what: str) -> Point:
-    """The last call of a process about something."""
-    return [point for point in points if point.process == process and what in point.what][-1]
-
-
-def expect_no_fault(tally: Tally) -> None:
-    print(tally)
-    assert not tally.faulty, "\n".join(map(str, tally.faulty))
-    missed = [report for report in tally.reports if not report.struck]
-    assert len(missed) <= len(tally.reports) // 10, "\n".join(map(str, missed))
-
 
 async def test_a_slice_of_the_campaign(tmp_path: Path) -> None:
-    async with open_campaign(tmp_path) as campaign:
+    async with open_campaign(tmp_path, operations=OPERATIONS) as campaign:
         await expect_the_old_version_or_the_new_one_after_any_death(campaign)
         await expect_a_server_to_survive_its_git_and_to_end_one_that_survived_it(campaign)
         await expect_a_full_disk_to_fail_the_job_and_nothing_else(campaign)
@@ -91,6 +57,7 @@ async def expect_a_full_disk_to_fail_the_job_and_nothing_else(campaign: Campaign
         ("soft", "checkout.1", "write"),
         ("hard", "clone.1", "write"),
         ("hard", "bundle.1", "write"),
+        ("hard", SERVER, "sendfile"),  # once "failed unexpectedly"
     ):
         points = [point for point in campaign.points[name] if (point.process, point.call) == (process, call)]
         strikes.append(Strike(OPERATIONS[name], points[len(points) // 2], error="ENOSPC"))
@@ -107,7 +74,7 @@ def _writes_of_the_journal(campaign: Campaign) -> list[Strike]:
 
 
 async def test_the_suite_notices_a_server_that_does_not_recover(tmp_path: Path) -> None:
-    async with open_campaign(tmp_path) as campaign:
+    async with open_campaign(tmp_path, operations=OPERATIONS) as campaign:
         upgrade = OPERATIONS["upgrade"]
         inside = [point for point in await campaign.points_of(upgrade) if point.process == "reset.1"]
         strikes = [Strike(upgrade, point, without_recovery=True) for point in inside[5::15]]

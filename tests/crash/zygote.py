@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib
 import os
 import signal
 import sys
@@ -56,6 +57,10 @@ def import_everything() -> None:
     import trio_update.service
     import trio_update.web.app
     import trio_update.web.server  # noqa: F401 - imported to be there after the fork
+
+    # What comes with the first request to the outside.
+    for name in ("httpx", "httpcore._backends.auto", "httpcore._backends.trio"):
+        importlib.import_module(name)
 
 
 def become_server(order: Order) -> None:

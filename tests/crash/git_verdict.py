@@ -1,52 +1,29 @@
-"""What must be true of an app and its surroundings after a death, judged without trusting the app's own git."""
+"""What must be true of a clone and its surroundings after a death, judged without trusting the app's own git."""
 
 from __future__ import annotations
 
-import enum
 import os
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from tests.crash.project import EXCLUDED, HOOK, USER, Project, Tree, differences, expected, git, take
-from tests.crash.scenes import DIRTY, IN_THE_WAY, Operation, Place
+from tests.crash.operations import Fault, Kind, State, ask_again, journal_leftovers
+from tests.crash.project import DIRTY, EXCLUDED, HOOK, IN_THE_WAY, USER, Project, Tree, differences, expected, git, take
+from tests.crash.scenes import Place
+from tests.crash.servers import Server
 
-
-class Kind(enum.StrEnum):
-    """What can be wrong; the campaign counts these."""
-
-    MIXED = "mixed"
-    LOST = "lost"
-    LEFTOVER = "leftover"
-    BROKEN = "broken"
-    INVALID = "invalid"
-    ORPHAN = "orphan"
-    UNTOLD = "untold"
+if TYPE_CHECKING:
+    from tests.crash.git_app import GitOperation
 
 
 @dataclass(frozen=True)
-class Fault:
-    kind: Kind
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.what}"
-
-
-class State(enum.StrEnum):
-    OLD = "old"
-    NEW = "new"
-    KNOWN = "known"  # a soft recovery that could not ask the remote: the newest commit known without it
-    NEITHER = "neither"
-
-
-@dataclass(frozen=True)
-class Judge:
-    """Looks at one place, for one operation."""
+class GitJudge:
+    """Implementation of :class:`tests.crash.operations.Judge`."""
 
     place: Place
-    operation: Operation
+    operation: GitOperation
     project: Project
     cleared: bool = False  # the user has taken away what was in the way
 
@@ -76,13 +53,43 @@ class Judge:
         version, off = min(("new", from_new), ("old", from_old), key=lambda pair: len(pair[1]))
         return State.NEITHER, [*lost, Fault(Kind.MIXED, f"like the {version} version, but {'; '.join(off)}"[:800])]
 
-    def faults(self, *, settled: bool = True) -> tuple[State, list[Fault]]:
-        """Everything about the disk.  ``settled``: no journal may be open."""
+    def faults(self) -> tuple[State, list[Fault]]:
+        """Everything about the disk."""
         state, faults = self.state()
         faults += self.of_git(state)
-        faults += self.leftovers(journal=settled)
+        faults += self.leftovers()
         faults += self.losses()
         return state, faults
+
+    def untrue(self, status: Mapping[str, Any], state: State) -> Iterator[Fault]:
+        """What the server says of the app and is not so."""
+        if self._is_invalid(state):
+            return
+        if not status["is_valid"] or status["corrupt"] or status["current_hash"] != self.commit(state):
+            yield Fault(Kind.INVALID, f"the status says {status}"[:600])
+
+    def _is_invalid(self, state: State) -> bool:
+        """Whether the user's own commits and changes are still there, which a status complains of."""
+        return self.operation.dirty and state is State.OLD
+
+    async def again(self, server: Server, state: State) -> list[Fault]:
+        """What was cut, where only that helps; then an upgrade."""
+        faults = await ask_again(server, self.operation.path) if self._is_invalid(state) else []
+        cleared = state is State.KNOWN
+        if cleared:
+            self._clear_the_way()
+        if failed := await ask_again(server, "upgrade?name=app"):
+            return faults + failed
+        newest = replace(self.operation, goal=lambda project: project.v3)
+        final, more = GitJudge(self.place, newest, self.project, cleared).faults()
+        if final is not State.NEW:
+            more.append(Fault(Kind.MIXED, f"after an upgrade the app is {final}"))
+        return faults + more
+
+    def _clear_the_way(self) -> None:
+        """What the user has to do, and is told, before an upgrade brings files to where theirs are."""
+        for path in IN_THE_WAY:
+            (self.place.app / os.fsdecode(path)).unlink()
 
     def commit(self, state: State) -> str:
         if state is State.KNOWN:
@@ -124,7 +131,7 @@ class Judge:
         if done.returncode or done.stdout or done.stderr:
             yield Fault(Kind.BROKEN, f"git fsck: {(done.stdout + done.stderr)[:400]!r}")
 
-    def leftovers(self, *, journal: bool = True) -> Iterator[Fault]:
+    def leftovers(self) -> Iterator[Fault]:
         """Locks, temporary files, stages, journal entries."""
         for directory, folders, files in os.walk(self.place.app / ".git"):
             for name in (*folders, *files):
@@ -135,9 +142,7 @@ class Judge:
         for path in self.place.app.parent.iterdir():
             if path != self.place.app:
                 yield Fault(Kind.LEFTOVER, f"{path.name} beside the app")
-        if journal and self.place.journal.exists():
-            for path in self.place.journal.iterdir():
-                yield Fault(Kind.LEFTOVER, f"{path.name} in the journal: {path.read_bytes()[:300]!r}")
+        yield from journal_leftovers(self.place)
 
     def losses(self) -> Iterator[Fault]:
         """What the user changed and is not there any more must have been saved before; true at every instant."""

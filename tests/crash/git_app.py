@@ -1,0 +1,173 @@
+"""A clone with files of the user's in it, and what the server does to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from tests.crash.git_verdict import GitJudge
+from tests.crash.operations import Serve, World
+from tests.crash.points import SERVER, Point
+from tests.crash.project import (
+    DIRTY,
+    EXCLUDED,
+    HOOK,
+    IN_THE_WAY,
+    USER,
+    Project,
+    Tree,
+    differences,
+    expected,
+    git,
+    publish,
+    put,
+    take,
+)
+from tests.crash.scenes import SERVER_SECTIONS, Place
+from tests.crash.servers import Server
+from tests.crash.troubles import Trouble
+
+FAMILY = "git_repo"
+
+_CONFIGURATION = """\
+[update_manager app]
+type: git_repo
+path: {app}
+origin: {origin}
+primary_branch: master
+is_system_service: False
+"""
+
+
+@dataclass(frozen=True)
+class GitOperation:
+    """``goal``: the commit it goes to, ``start``: the one it comes from.  ``dirty``: the user has changed the clone.
+
+    The rest is what every :class:`tests.crash.operations.Operation` has.
+    """
+
+    name: str
+    scene: str
+    path: str
+    start: Callable[[Project], str]
+    goal: Callable[[Project], str]
+    dirty: bool = False
+    forward: bool = False
+    cut: str | None = None
+    family: str = FAMILY
+    mounted: bool = False
+    troubles: Sequence[Trouble] = ()
+
+    def new_tree(self, project: Project) -> Tree:
+        return expected(project.tree(self.goal(project)), USER)
+
+    def old_tree(self, project: Project) -> Tree:
+        dirty = DIRTY if self.dirty else {}
+        return expected({**project.tree(self.start(project)), **dirty}, USER | (IN_THE_WAY if self.dirty else {}))
+
+    def judge(self, place: Place, world: World) -> GitJudge:
+        return GitJudge(place, self, world.project)
+
+    async def looked(self, server: Server) -> None:
+        """No scene's database knows the anomaly that every scene's clone has: it shows that the clone was looked at."""
+        with trio.fail_after(60):
+            while not (await server.app())["anomalies"]:  # noqa: ASYNC110 - the server is asked, as a client would
+                await trio.sleep(0.005)
+            await server.ask("history", "GET")  # behind whatever the database was doing
+
+    def cutting_point(self, points: Sequence[Point]) -> Point:
+        """The middle of the switch: where most is half done."""
+        # How many files git opens to read is not always the same.
+        points = [point for point in points if point.call != "openat"]
+        if self.name == "start-upgrade":
+            inside = [point for point in points if point.process == "reset.1"]
+            return inside[len(inside) * 2 // 3]
+        if self.name == "start-soft":
+            inside = [point for point in points if point.process == "checkout.1"]
+            return inside[len(inside) // 2]
+        own = [point for point in points if point.process == SERVER]
+        switch = next(number for number, point in enumerate(own) if point.call == "renameat2")
+        if self.name == "start-hard":
+            return own[switch + 1]
+        removing = [point for point in own[switch:] if point.call in {"unlink", "unlinkat"} and "HEAD" in point.what]
+        return removing[0]
+
+
+_UPGRADE, _ROLLBACK = "upgrade?name=app", "rollback?name=app"
+_SOFT, _HARD = "recover?name=app&hard=false", "recover?name=app&hard=true"
+
+
+def _v1(project: Project) -> str:
+    return project.v1
+
+
+def _v3(project: Project) -> str:
+    return project.v3
+
+
+def _local(project: Project) -> str:
+    return project.local
+
+
+OPERATIONS: Mapping[str, GitOperation] = {
+    operation.name: operation
+    for operation in (
+        GitOperation("upgrade", "behind", _UPGRADE, _v1, _v3),
+        # The fetch keeps a pack instead of unpacking it, as it does when it brings a hundred objects.
+        GitOperation("upgrade-pack", "packed", _UPGRADE, _v1, _v3),
+        GitOperation("rollback", "upgraded", _ROLLBACK, _v3, _v1),
+        GitOperation("soft", "diverged", _SOFT, _local, _v3, dirty=True, forward=True),
+        GitOperation("hard", "diverged", _HARD, _local, _v3, dirty=True),
+        # Starts that settle what an earlier death left: they may die as well.
+        GitOperation("start-upgrade", "cut-upgrade", _UPGRADE, _v1, _v3, cut="upgrade"),
+        GitOperation("start-soft", "cut-soft", _SOFT, _local, _v3, dirty=True, forward=True, cut="soft"),
+        GitOperation("start-hard", "cut-hard", _HARD, _local, _v3, dirty=True, cut="hard"),
+        GitOperation("start-hard-final", "cut-hard-final", _HARD, _local, _v3, dirty=True, cut="hard"),
+    )
+}
+
+
+async def make_scenes(place: Place, world: World, serve: Serve) -> None:
+    """The database is filled by a server: it knows the clone as it was before the user's files and the update came."""
+    project = world.project
+    place.empty(SERVER_SECTIONS + "\n" + _CONFIGURATION.format(app=place.app, origin=project.url))
+    git("clone", "--quiet", project.url, str(place.app), cwd=place.root)
+    await serve("refresh?name=app")
+    place.keep("clean")
+    publish(project, project.v3)
+    for scene, operation in (("behind", "upgrade"), ("packed", "upgrade-pack"), ("diverged", "soft")):
+        place.lay_out("clean")
+        _give_user_files(place)
+        if scene == "packed":
+            git("config", "fetch.unpackLimit", "1", cwd=place.app)
+        if scene == "diverged":
+            _diverge(place, project)
+        _check(place, operation, project)
+        place.keep(scene)
+    place.lay_out("clean")
+    await serve("upgrade?name=app")
+    _give_user_files(place)
+    _check(place, "rollback", project)
+    place.keep("upgraded")
+
+
+def _give_user_files(place: Place) -> None:
+    """Make everything that is the user's and that git doesn't track."""
+    put(place.app, USER)
+    (place.app / ".git" / "hooks" / "post-merge").write_bytes(HOOK)
+    (place.app / ".git" / "info" / "exclude").write_bytes(EXCLUDED)
+
+
+def _diverge(place: Place, project: Project) -> None:
+    """The user commits on an old version, changes tracked files, stages one of them, leaves a file in the way."""
+    git("fetch", "--quiet", str(project.reference), "refs/heads/mine", cwd=place.app)
+    git("reset", "--quiet", "--hard", project.local, cwd=place.app)
+    put(place.app, DIRTY | IN_THE_WAY)
+    git("add", "run.sh", cwd=place.app)
+
+
+def _check(place: Place, operation: str, project: Project) -> None:
+    """The scene is what the judge takes for granted."""
+    assert differences(take(place.app), OPERATIONS[operation].old_tree(project)) == []
