@@ -6,7 +6,7 @@ import io
 import json
 import stat
 import zipfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,13 @@ REPO = "ada/app"
 KINDS: dict[str, type[ReleaseConfig]] = {"web": WebConfig, "zip": ZipConfig, "executable": ExecutableConfig}
 PROGRAM = "tool"
 Files = dict[str, bytes | None]
+# What a user can do.
+ACTIONS: dict[str, Callable[[Manager], Awaitable[None]]] = {
+    "upgrade": lambda manager: manager.upgrade("app", who="test"),
+    "rollback": lambda manager: manager.rollback("app", who="test"),
+    "soft": lambda manager: manager.recover("app", hard=False, who="test"),
+    "hard": lambda manager: manager.recover("app", hard=True, who="test"),
+}
 
 
 def release_info(version: str, *, asset: str = "", owner: str = "ada", name: str = "app", **more: object) -> bytes:

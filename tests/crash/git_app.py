@@ -129,10 +129,15 @@ OPERATIONS: Mapping[str, GitOperation] = {
 }
 
 
+def configuration(place: Place, project: Project) -> str:
+    """A configuration with one clone."""
+    return f"{SERVER_SECTIONS}\n{_CONFIGURATION.format(app=place.app, origin=project.url)}"
+
+
 async def make_scenes(place: Place, world: World, serve: Serve) -> None:
     """The database is filled by a server: it knows the clone as it was before the user's files and the update came."""
     project = world.project
-    place.empty(SERVER_SECTIONS + "\n" + _CONFIGURATION.format(app=place.app, origin=project.url))
+    place.empty(configuration(place, project))
     git("clone", "--quiet", project.url, str(place.app), cwd=place.root)
     await serve("refresh?name=app")
     place.keep("clean")

@@ -29,6 +29,7 @@ from tests.crash.servers import Server
 from tests.crash.troubles import TROUBLES, Trouble
 from tests.mounts import MOUNTS
 from tests.releases import REPO
+from trio_update.demo.github import GitHub
 
 KINDS = ("web", "zip", "executable")
 
@@ -160,6 +161,20 @@ _OPTIONS = {
 }
 
 
+def configuration(place: Place, kind: str, github: GitHub) -> str:
+    """A configuration with one app of that type."""
+    section = _SECTION.format(github=github, kind=kind, app=place.app, repo=REPO)
+    options = "\n".join(_OPTIONS[kind]).format(app=place.app)
+    return f"{SERVER_SECTIONS}{section}{options}\n"
+
+
+def install(place: Place, kind: str, added: Tree) -> None:
+    """What somebody else has installed, with what the user has beside it."""
+    put(place.app, release(kind, OLDEST) | MINE[kind] | added)
+    # A mode that no release and no umask gives.
+    place.app.chmod(0o2775)
+
+
 @dataclass(frozen=True)
 class MakeScenes:
     """Makes the scenes of one type: what somebody else installed, then what the server made of it, one by one."""
@@ -168,10 +183,8 @@ class MakeScenes:
 
     async def __call__(self, place: Place, world: World, serve: Serve) -> None:
         kind, github = self.kind, world.github
-        section = _SECTION.format(github=github, kind=kind, app=place.app, repo=REPO)
-        options = "\n".join(_OPTIONS[kind]).format(app=place.app)
-        place.empty(f"{SERVER_SECTIONS}{section}{options}\n")
-        self._install(place)
+        place.empty(configuration(place, kind, github))
+        install(place, kind, {} if kind == "executable" else ADDED)
         publish(github, OLDEST)
         await serve("refresh?name=app")
         self._keep(place, "foreign")
@@ -186,12 +199,6 @@ class MakeScenes:
         self._keep(place, "changed")
         (place.app / MISSING.decode()).unlink(missing_ok=True)
         self._keep(place, "damaged")
-
-    def _install(self, place: Place) -> None:
-        added = {} if self.kind == "executable" else ADDED
-        put(place.app, release(self.kind, OLDEST) | MINE[self.kind] | added)
-        # A mode that no release and no umask gives.
-        place.app.chmod(0o2775)
 
     def _keep(self, place: Place, name: str) -> None:
         """What stands here, which the judge takes for granted, is a scene."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import trio
 
 from tests.crash.project import make_project
+from tests.crash.release_files import OLDEST
 from tests.crash.servers import Server, Zygote
 from tests.powercut.apps import App, GitApp, Operation, ReleaseApp, environment_of
 from tests.powercut.disk import Disk, copy_image, mounted
@@ -74,8 +75,8 @@ class Campaign:
             self.app.install()
             async with self._server() as server:
                 await self._ask(server, "refresh?name=app")
-                if operation.updated:
-                    self.app.publish(operation.updated)
+                if operation.old != OLDEST:
+                    self.app.publish(operation.old)
                     await self._ask(server, "upgrade?name=app")
                 assert await server.stop() == "0", server.log
             assert not self.app.wrong(operation.old), self.app.wrong(operation.old)

@@ -7,27 +7,20 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import trio
 
 from tests.mounts import MOUNTS, tmpfs
-from tests.releases import ReleaseSite, behind, make_zip, release_info, said
+from tests.releases import ACTIONS, ReleaseSite, behind, make_zip, release_info, said
 from trio_update.config import HealthCheck
 from trio_update.demo.github import Fault, FaultKind, GitHub, SimAsset
-from trio_update.engine.manager import Manager
 from trio_update.errors import OperationFailed
 from trio_update.host import files
 
 LONG_AGO = 1_000_000_000_123_456_789
-ACTIONS: dict[str, Callable[[Manager], Awaitable[None]]] = {
-    "upgrade": lambda manager: manager.upgrade("app", who="test"),
-    "rollback": lambda manager: manager.rollback("app", who="test"),
-    "soft": lambda manager: manager.recover("app", hard=False, who="test"),
-    "hard": lambda manager: manager.recover("app", hard=True, who="test"),
-}
 # What a shell can do to a file of the old folder, or of the new one, while an update goes on.
 REPLACE = "echo changed > {0}.part; mv {0}.part {0}"
 RESTORE = "echo changed > {0}.part; touch -d 2001-01-01 {0}.part; mv {0}.part {0}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.releases import ReleaseSite, behind, content_of, photo, said, tree
+from tests.releases import ACTIONS, ReleaseSite, behind, content_of, photo, said, tree
 from trio_update.config import HealthCheck
 from trio_update.demo.github import GitHub, SimAsset
 from trio_update.errors import OperationFailed
@@ -45,7 +45,7 @@ def leave_things(folder: Path) -> dict[str, bytes]:
     return {**made, "link": b"index.html", "dangling": b"/nowhere"}
 
 
-@pytest.mark.parametrize("act", ["upgrade", "rollback", "soft", "hard"])
+@pytest.mark.parametrize("act", ACTIONS)
 async def test_what_was_added_or_changed_is_saved_and_told(app: ReleaseSite, act: str) -> None:
     async with app.manager() as (manager, listener):
         await manager.upgrade("app", who="test")
@@ -56,19 +56,13 @@ async def test_what_was_added_or_changed_is_saved_and_told(app: ReleaseSite, act
             (app.path / name).parent.mkdir()
             (app.path / name).write_bytes(b"\0")
         said(listener)
-        match act:
-            case "upgrade":
-                await manager.upgrade("app", who="test")
-            case "rollback":
-                await manager.rollback("app", who="test")
-            case _:
-                await manager.recover("app", hard=act == "hard", who="test")
+        await ACTIONS[act](manager)
         app.expect({"upgrade": "v3.0.0", "rollback": "v1.0.0"}.get(act, "v2.0.0"))
         assert app.saved() == {f"files/{name}": content for name, content in left.items()}
         (saved,) = (app.data_path / "trio_update" / "saved").glob("*/files/mine.txt")
         assert (stat.S_IMODE(saved.stat().st_mode), saved.stat().st_mtime) == (0o750, LONG_AGO)
         told = said(listener)
-    assert f"{len(left)} files in {app.path} that you added or changed were saved in {saved.parent}" in told
+    assert f"What you added or changed in {app.path} was saved in {saved.parent}: " in told
 
 
 async def test_nothing_is_saved_where_nothing_was_left(app: ReleaseSite) -> None:
@@ -143,7 +137,7 @@ async def test_the_folder_that_somebody_else_installed_comes_back_whole(app: Rel
     assert {(app.path / name).stat().st_mtime for name in ("script", "plain", "run.sh", "mine.txt")} == {LONG_AGO}
 
 
-@pytest.mark.parametrize("act", ["upgrade", "rollback", "soft", "hard"])
+@pytest.mark.parametrize("act", ACTIONS)
 async def test_a_program_that_was_changed_is_saved_and_told(executable: ReleaseSite, act: str) -> None:
     async with executable.manager() as (manager, listener):
         await manager.upgrade("app", who="test")
@@ -151,16 +145,10 @@ async def test_a_program_that_was_changed_is_saved_and_told(executable: ReleaseS
         assert not executable.saved()
         (executable.path / "tool").write_bytes(b"#!/bin/sh\necho mine\n")
         said(listener)
-        match act:
-            case "upgrade":
-                await manager.upgrade("app", who="test")
-            case "rollback":
-                await manager.rollback("app", who="test")
-            case _:
-                await manager.recover("app", hard=act == "hard", who="test")
+        await ACTIONS[act](manager)
         executable.expect({"upgrade": "v3.0.0", "rollback": "v1.0.0"}.get(act, "v2.0.0"))
     assert executable.saved() == {"files/tool": b"#!/bin/sh\necho mine\n"}
-    assert f"1 files in {executable.path} that you added or changed were saved in" in said(listener)
+    assert f"What you added or changed in {executable.path} was saved in " in said(listener)
 
 
 async def test_a_program_that_somebody_else_installed_and_changed_is_saved_by_a_recovery(

@@ -13,6 +13,7 @@ from trio_update.host.persist import carry_late, found_persistent
 from trio_update.host.processes import Runner
 from trio_update.host.shelf import Shelf
 from trio_update.updaters.base import Report
+from trio_update.updaters.release_look import named
 
 _MARK = "refilling"
 _OLD_COPY = "old"
@@ -109,8 +110,8 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
             return found
 
         if put_aside := await trio.to_thread.run_sync(save):
-            names = ", ".join(path.decode(errors="backslashreplace") for path in put_aside[:5])
-            report(f"{len(put_aside)} files were written to during the update and saved in {self.aside}: {names}")
+            names = named(tuple(path.decode(errors="backslashreplace") for path in put_aside))
+            report(f"What was written during the update was saved in {self.aside}: {names}")
 
 
 class Shelve(msgspec.Struct, frozen=True, kw_only=True, tag="shelve"):

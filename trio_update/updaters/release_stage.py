@@ -193,7 +193,7 @@ class Builder:
             await trio.Path(aside).mkdir(exist_ok=True)
         await trio.to_thread.run_sync(save_aside, self.live, aside, paths)
         names = named(tuple(path.decode(errors="backslashreplace") for path in paths))
-        self.report(f"{len(paths)} files in {self.live} that you added or changed were saved in {aside}: {names}")
+        self.report(f"What you added or changed in {self.live} was saved in {aside}: {names}")
 
     async def _pack(self, version: str, persistent: tuple[bytes, ...]) -> list[tuple[str, str]]:
         folder = self.stage / PACKED
