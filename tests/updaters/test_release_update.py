@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 
 import pytest
 
@@ -71,3 +72,19 @@ async def test_an_app_that_is_current_has_nothing_to_do(site: ReleaseSite) -> No
         assert caught.value.reason is Reason.BAD_VERSION
         with pytest.raises((Refused, OperationFailed), match=r"no version 'v0\.7\.7'"):
             await manager.rollback("app", version="v0.7.7", who="test")
+
+
+async def test_the_order_of_versions_outlives_the_data(site: ReleaseSite) -> None:
+    async with site.manager() as (manager, _):
+        await manager.upgrade("app", who="test")
+        for version in ("v3.0.0", "v4.0.0"):
+            site.publish(version)
+            await manager.refresh(None)
+            await manager.upgrade("app", who="test")
+    shutil.rmtree(site.data_path)
+    async with site.manager() as (manager, _):
+        for version in ("v5.0.0", "v6.0.0"):
+            site.publish(version)
+            await manager.refresh(None)
+            await manager.upgrade("app", who="test")
+        assert status_of(manager).kept_versions == ("v4.0.0", "v5.0.0")

@@ -19,6 +19,7 @@ class Board:
         self._snapshots: dict[AppName, AppStatus] = {}
         self._earlier: dict[AppName, tuple[Release, ...]] = {}
         self._stuck: dict[AppName, str] = {}
+        self._untidy: dict[AppName, str] = {}
         self._shown: Status | None = None
         self._budget: RateLimit | None = None
 
@@ -45,6 +46,11 @@ class Board:
             self._stuck[app] = why
         self._shown = None
 
+    def set_untidy(self, app: AppName, why: str) -> None:
+        """An app that is well, but what an update replaced is still there."""
+        self._untidy[app] = why
+        self._shown = None
+
     def stuck(self, app: AppName) -> str | None:
         return self._stuck.get(app)
 
@@ -65,6 +71,8 @@ class Board:
     def _present(self, app: AppName, status: AppStatus) -> AppStatus:
         if earlier := self._earlier.get(app):
             status = replace(status, rollback_version=earlier[-1].version)
+        if (why := self._untidy.get(app)) is not None:
+            status = replace(status, anomalies=(*status.anomalies, why))
         if not self._apps[app].report_anomalies:
             status = replace(status, anomalies=())
         if (why := self._stuck.get(app)) is not None:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from trio_update.engine.board import Board
 from trio_update.engine.history import earlier_after
 from trio_update.engine.journal import Entry, Journal, Phase
-from trio_update.engine.transaction import MAX_ATTEMPTS, NotPutBack, settle
+from trio_update.engine.transaction import MAX_ATTEMPTS, NotPutBack, NotTidied, settle
 from trio_update.errors import OperationFailed
 from trio_update.host.processes import Runner
 from trio_update.host.store import Store
@@ -34,7 +34,7 @@ async def settle_all(
         if entry.app not in updaters:
             _log.warning("the interrupted update of %s waits: the app is not configured any more", entry.app)
         elif entry.attempts >= MAX_ATTEMPTS:
-            board.set_stuck(entry.app, _stuck(entry, f"{entry.attempts} starts have tried"))
+            _give_up(entry, _tried_enough(entry), board)
         else:
             await _settle_one(journal, entry, updaters[entry.app], runner, store, board)
     for app, updater in updaters.items():
@@ -50,28 +50,46 @@ async def _settle_one(
     journal: Journal, entry: Entry, updater: Updater, runner: Runner, store: Store, board: Board
 ) -> None:
     log: list[str] = []
+    record = await store.job(entry.job)
+    # It had ended by itself, and only could not clean up.
+    told = record is not None and any(app.name == entry.app and app.outcome is Outcome.SUCCEEDED for app in record.apps)
     _log.warning("%s: settling an update that was interrupted (%s)", entry.app, entry.phase)
-    if entry.phase is Phase.COMMITTED:
+    if entry.phase is Phase.COMMITTED and not told:
         # Before the entry is closed: a kill right behind it would forget the way back.
         board.set_earlier(entry.app, _earlier(board, entry))
     try:
         await settle(journal, entry, updater, runner, log.append)
-    except NotPutBack as error:
+    except (NotPutBack, NotTidied) as error:
         _log.error("%s", error)
-        board.set_stuck(entry.app, _stuck(entry, str(error)))
-        return
+        _give_up(entry, str(error), board)
+        if isinstance(error, NotPutBack):
+            return
     finished = entry.phase is Phase.COMMITTED or _only_forward(entry)
     for line in log:
         _log.warning("%s: %s", entry.app, line)
-    await _record(entry, finished, log, store, board)
+    if not told:
+        await _record(entry, record or _new_record(entry), finished, log, store, board)
 
 
 def _only_forward(entry: Entry) -> bool:
     return entry.phase is Phase.OPEN and all(not effect.reversible for effect in entry.effects)
 
 
-def _stuck(entry: Entry, why: str) -> str:
-    return f"An interrupted {entry.kind} (job {entry.job}) could not be settled: {why}. Recover the app."
+def _tried_enough(entry: Entry) -> str:
+    tried = f"{entry.attempts} starts have tried"
+    if entry.phase is not Phase.COMMITTED:
+        return tried
+    return f"Cleaning up after job {entry.job} is given up, {tried}: remove {', '.join(entry.stages)} by hand"
+
+
+def _give_up(entry: Entry, why: str, board: Board) -> None:
+    if entry.phase is Phase.COMMITTED:
+        board.set_untidy(entry.app, why)
+        return
+    why = why.rstrip(".")
+    board.set_stuck(
+        entry.app, f"An interrupted {entry.kind} (job {entry.job}) could not be settled: {why}. Recover the app."
+    )
 
 
 def _earlier(board: Board, entry: Entry) -> tuple[Release, ...]:
@@ -80,7 +98,7 @@ def _earlier(board: Board, entry: Entry) -> tuple[Release, ...]:
     return earlier_after(entry.kind, board.earlier(entry.app), old, new)
 
 
-async def _record(entry: Entry, finished: bool, log: list[str], store: Store, board: Board) -> None:
+async def _record(entry: Entry, record: JobRecord, finished: bool, log: list[str], store: Store, board: Board) -> None:
     """Add what became of the app to the history; the job may have been written in part before the kill."""
     outcome = AppOutcome(
         name=entry.app,
@@ -94,7 +112,6 @@ async def _record(entry: Entry, finished: bool, log: list[str], store: Store, bo
         + ("finished the update" if finished else "put the app back"),
     )
     try:
-        record = await store.job(entry.job) or _new_record(entry)
         others = tuple(app for app in record.apps if app.name != entry.app)
         ended = Outcome.SUCCEEDED if finished and not entry.full else Outcome.INTERRUPTED
         record = replace(

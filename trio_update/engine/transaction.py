@@ -34,6 +34,10 @@ class NotPutBack(OperationFailed):
     """An app could not be brought to a whole state: its journal entry stays open, the next start tries again."""
 
 
+class NotTidied(OperationFailed):
+    """An update is final, and what it replaced could not be removed: the next start tries again."""
+
+
 class Conduct:
     """How a transaction tells its job where it is; the job overrides what it wants to know."""
 
@@ -48,11 +52,15 @@ class Conduct:
 
 @dataclass
 class Ledger:
-    """An entry and the journal that holds it; serves the updater as its workshop."""
+    """An entry and the journal that holds it; serves the updater as its workshop.
+
+    ``untidy``: why the entry of a committed update could not be closed, for a person.
+    """
 
     journal: Journal
     entry: Entry
     saved_folder: Path
+    untidy: str = ""
 
     @property
     def job(self) -> JobId:
@@ -156,8 +164,9 @@ async def _commit(
             await _finish(ledger.journal, ledger.entry, runner, conduct.report)
         except OperationFailed as error:
             # The update itself stands.  What is left to remove is left to the next start.
-            _log.error("%s: cleaning up after the update failed: %s", ledger.entry.app, error)
-            conduct.report(f"Cleaning up failed, the next start tries again: {error}")
+            ledger.untidy = str(_not_tidied(ledger.entry, str(error)))
+            _log.error("%s: %s", ledger.entry.app, ledger.untidy)
+            conduct.report(ledger.untidy)
     if ledger.entry.phase is not Phase.COMMITTED:
         raise OperationFailed(f"the journal could not be written within {COMMIT_SECONDS:g} s")
 
@@ -194,6 +203,10 @@ def _not_put_back(entry: Entry, why: str, cause: BaseException | None) -> str:
     )
 
 
+def _not_tidied(entry: Entry, why: str) -> NotTidied:
+    return NotTidied(f"Cleaning up after job {entry.job} failed, the next start tries again: {why}")
+
+
 async def undo(journal: Journal, entry: Entry, updater: Updater, runner: Runner, report: Report) -> None:
     """Bring an app whose update was not committed to a whole state, and forget the entry.  Idempotent.
 
@@ -215,10 +228,13 @@ async def undo(journal: Journal, entry: Entry, updater: Updater, runner: Runner,
 async def settle(journal: Journal, entry: Entry, updater: Updater, runner: Runner, report: Report) -> Entry:
     """Settle what a former server left open.  Returns the entry as it was settled.
 
-    Counts the attempt before it begins, so that an entry that kills its server cannot do so for ever.  Raises:
-    NotPutBack.
+    Counts the attempt before it begins, so that an entry that kills its server cannot do so for ever.
+
+    Raises:
+        NotPutBack: the app may be in no whole state.
+        NotTidied: the app is well.
     """
-    entry = replace(entry, attempts=entry.attempts + 1)
+    before, entry = entry, replace(entry, attempts=entry.attempts + 1)
     try:
         await journal.write(entry)
         with trio.fail_after(REVERT_SECONDS):
@@ -228,5 +244,10 @@ async def settle(journal: Journal, entry: Entry, updater: Updater, runner: Runne
                 await undo(journal, entry, updater, runner, report)
     except (OperationFailed, trio.TooSlowError) as error:
         why = str(error) or f"it took longer than {REVERT_SECONDS:g} s"
+        if entry.phase is Phase.COMMITTED:
+            # This one did not kill anybody, and costs the app nothing: it may try as often as it likes.
+            with contextlib.suppress(OperationFailed):
+                await journal.write(before)
+            raise _not_tidied(entry, why) from error
         raise NotPutBack(_not_put_back(entry, why, None)) from error
     return entry

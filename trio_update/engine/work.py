@@ -12,7 +12,7 @@ from trio_update.engine.history import earlier_after
 from trio_update.engine.jobs import Job
 from trio_update.engine.journal import Entry, Journal
 from trio_update.engine.refresh import Refresher
-from trio_update.engine.transaction import Ledger, NotPutBack, carry_out, settle
+from trio_update.engine.transaction import Ledger, NotPutBack, NotTidied, carry_out, settle
 from trio_update.errors import Aborted, OperationFailed, Reason, Refused
 from trio_update.host.health import check_health
 from trio_update.host.processes import Runner
@@ -81,6 +81,8 @@ class Worker:
     async def _try_settle(self, job: Job, entry: Entry, *, hard: bool) -> None:
         try:
             await settle(self.journal, entry, self.updaters[entry.app], self.runner, job.report)
+        except NotTidied as error:
+            job.report(str(error))
         except NotPutBack as error:
             if not hard:
                 raise
@@ -120,6 +122,8 @@ class Worker:
             if ledger.entry.services and ledger.entry.effects:
                 await self._restart(job, updater)
             raise OperationFailed(_with_old_version(error, ledger)) from error
+        if ledger.untidy:
+            self.board.set_untidy(app, ledger.untidy)
         return _outcome(app, prepared, job)
 
     def _remember(self, app: AppName, kind: JobKind, prepared: Prepared) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from trio_update.host import files
 from trio_update.host.archive import Archive, Entry
 from trio_update.host.files import translated
 
@@ -71,7 +72,7 @@ def is_as_packed(root: bytes, path: bytes, entry: Entry, *, deep: bool = True) -
 
 def _strange(root: bytes, known: frozenset[bytes], leave_out: tuple[bytes, ...]) -> list[bytes]:
     found = []
-    for directory, folders, names in os.walk(root):
+    for directory, folders, names in files.walk(root):
         below = os.path.relpath(directory, root)
         base = b"" if below == b"." else below
         links = [name for name in folders if os.path.islink(os.path.join(directory, name))]

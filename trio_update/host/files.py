@@ -239,6 +239,15 @@ def _open_directory(name: bytes, parent: int | None) -> int:
         os.close(handle)
 
 
+def walk(top: bytes) -> Iterator[tuple[bytes, list[bytes], list[bytes]]]:
+    """As ``os.walk``, which passes over what cannot be read as if nothing were there.  Raises: FileTrouble."""
+
+    def refuse(error: OSError) -> None:
+        raise trouble("read", error.filename, error) from error
+
+    return os.walk(top, onerror=refuse)
+
+
 def copy_aside(root: Path, names: tuple[bytes, ...], aside: Path) -> None:
     """Copy files below ``root`` to the same places below ``aside``, durably; links as links."""
     for name in names:

@@ -39,6 +39,26 @@ def mounts_inside(folder: Path) -> tuple[bytes, ...]:
     return tuple(sorted(place for place in files.mount_points() if place.startswith(root)))
 
 
+def folders_of_others(folder: Path) -> tuple[bytes, ...]:
+    """Relative paths of the folders below ``folder`` that this user cannot empty, and that are not known to be empty.
+
+    ``sudo`` leaves such; only their owner can remove what is in them.
+    """
+    if os.geteuid() == 0:
+        return ()
+    root, found = os.fsencode(folder), set[bytes]()
+
+    def judge(directory: bytes) -> None:
+        if os.lstat(directory).st_uid != os.geteuid() and not os.access(directory, os.W_OK | os.X_OK):
+            found.add(os.path.relpath(directory, root))
+
+    with translated("look at", folder):
+        for directory, folders, names in os.walk(root, onerror=lambda error: judge(error.filename)):
+            if folders or names:
+                judge(directory)
+    return tuple(sorted(found))
+
+
 def carry_persistent(source: Path, target: Path, paths: tuple[bytes, ...]) -> tuple[bytes, ...]:
     """Put the ``paths`` of ``source`` in the place of whatever ``target`` has there; ``source`` is not changed.
 
@@ -100,7 +120,7 @@ def _files_below(root: bytes, paths: tuple[bytes, ...]) -> Iterator[bytes]:
             if os.path.lexists(top):
                 yield path
             continue
-        for directory, folders, names in os.walk(top):
+        for directory, folders, names in files.walk(top):
             links = [name for name in folders if os.path.islink(os.path.join(directory, name))]
             for name in (*names, *links):
                 found = os.path.join(directory, name)

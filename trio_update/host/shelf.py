@@ -32,7 +32,7 @@ _LONGEST = 200
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """What a kept asset is.  ``used``: the last job that had to do with this version, for the order of age.
+    """What a kept asset is.  ``used``: the last turn that had to do with this version, for the order of age.
 
     ``packed``: made by us from a folder that somebody else had installed, so no forge vouches for it.
     """
@@ -69,6 +69,14 @@ def write_record(folder: Path, record: Record) -> None:
     files.write_atomically(folder / _RECORD, msgspec.json.format(msgspec.json.encode(record)))
 
 
+def next_turn(kept: tuple[Kept, ...]) -> int:
+    """The number of an installation; the version that it replaces gets the one before it, which is free too.
+
+    Not the job's: those begin anew when DATA_PATH does.
+    """
+    return max((one.record.used for one in kept), default=0) + 2
+
+
 @dataclass(frozen=True)
 class Shelf:
     """The shelf at ``path``, which need not exist."""
@@ -99,11 +107,11 @@ class Shelf:
         files.remove_tree(place)
         files.rename(folder, place)
 
-    def mark_used(self, version: str, job: int) -> None:
+    def mark_used(self, version: str, turn: int) -> None:
         """Say that a version is, or was until now, the installed one."""
         kept = self.find(version)
-        if kept is not None and kept.record.used < job:
-            write_record(kept.folder, msgspec.structs.replace(kept.record, used=job))
+        if kept is not None and kept.record.used < turn:
+            write_record(kept.folder, msgspec.structs.replace(kept.record, used=turn))
 
     def prune(self, installed: str, keep: int) -> None:
         """Remove all but the ``installed`` version and the ``keep`` that were used last before it."""

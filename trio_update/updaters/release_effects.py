@@ -118,7 +118,8 @@ class Shelve(msgspec.Struct, frozen=True, kw_only=True, tag="shelve"):
     """The last effect of each installation: once it is final, its asset goes to the shelf and the stage goes away.
 
     ``staged``: folders that are ready for the shelf, with their versions.  ``old_tree``: where the folder lies that
-    was live before; it stays whole until the next update, for programs that still read in it.
+    was live before; it stays whole until the next update, for programs that still read in it.  ``turn``: see
+    :func:`~trio_update.host.shelf.next_turn`.
     """
 
     shelf: str
@@ -126,7 +127,7 @@ class Shelve(msgspec.Struct, frozen=True, kw_only=True, tag="shelve"):
     staged: tuple[tuple[str, str], ...]
     installed: str
     replaced: str
-    job: int
+    turn: int
     keep: int
     old_tree: str = ""
 
@@ -145,18 +146,23 @@ class Shelve(msgspec.Struct, frozen=True, kw_only=True, tag="shelve"):
 
     def _tidy(self) -> None:
         shelf = Shelf(Path(self.shelf))
+        # Tried again after later updates, it must not take what it knows for what is installed.
+        if all(kept.record.used <= self.turn for kept in shelf.kept()):
+            self._arrange(shelf)
+        files.remove_tree(Path(self.stage))
+
+    def _arrange(self, shelf: Shelf) -> None:
         for folder, version in self.staged:
             shelf.put(Path(folder), version)
         if self.replaced:
-            shelf.mark_used(self.replaced, self.job - 1)
-        shelf.mark_used(self.installed, self.job)
+            shelf.mark_used(self.replaced, self.turn - 1)
+        shelf.mark_used(self.installed, self.turn)
         shelf.prune(self.installed, self.keep)
         if self.old_tree and not Path(self.stage, _MARK).exists() and files.inode(Path(self.old_tree)) is not None:
             with files.translated("make", shelf.path):
                 shelf.path.mkdir(exist_ok=True)
             files.remove_tree(shelf.replaced)
             files.rename(Path(self.old_tree), shelf.replaced)
-        files.remove_tree(Path(self.stage))
 
 
 ReleaseEffect = Switch | Shelve

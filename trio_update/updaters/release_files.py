@@ -15,7 +15,6 @@ from trio_update.host.archive import Archive, BadArchive, extract
 from trio_update.host.carry import carry_paths
 from trio_update.host.files import translated
 from trio_update.host.shelf import Record, write_record
-from trio_update.model import JobId
 from trio_update.updaters.release_info import with_version
 from trio_update.updaters.release_obtain import check_cancelled
 
@@ -84,13 +83,13 @@ def save_aside(live: Path, aside: Path, paths: tuple[bytes, ...]) -> None:
     files.sync_filesystem(aside)
 
 
-def record_packed(folder: Path, version: str, asset_name: str, job: JobId) -> None:
-    """Write the record of what we packed ourselves; ``job`` is the one that replaces that version."""
+def record_packed(folder: Path, version: str, asset_name: str, used: int) -> None:
+    """Write the record of what we packed ourselves."""
     asset = folder / "asset"
     digest = files.sha256_of(asset, check_cancelled)
     with translated("look at", asset):
         size = asset.stat().st_size
-    record = Record(version=version, asset_name=asset_name, sha256=digest, size=size, used=job - 1, packed=True)
+    record = Record(version=version, asset_name=asset_name, sha256=digest, size=size, used=used, packed=True)
     write_record(folder, record)
 
 
@@ -99,7 +98,7 @@ def size_of(folder: Path, leave_out: tuple[bytes, ...]) -> int:
     total = 0
     root = os.fsencode(folder)
     with translated("look at", folder):
-        for directory, folders, names in os.walk(root):
+        for directory, folders, names in files.walk(root):
             base = os.path.relpath(directory, root)
             folders[:] = [name for name in folders if os.path.normpath(os.path.join(base, name)) not in leave_out]
             total += sum(os.lstat(os.path.join(directory, name)).st_size for name in names)

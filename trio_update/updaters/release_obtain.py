@@ -14,7 +14,7 @@ from trio_update.host.download import download
 from trio_update.host.forge import Forge, NoSuchRelease, Purpose
 from trio_update.host.http import Web
 from trio_update.host.shelf import Kept, Record, Shelf, write_record
-from trio_update.model import JobId, RemoteRelease
+from trio_update.model import RemoteRelease
 from trio_update.updaters.base import Report
 from trio_update.updaters.release_pick import pick_asset, same_version, spellings
 
@@ -121,15 +121,15 @@ class Source:
             )
 
 
-def record_of(obtained: Obtained, version: str, job: JobId) -> Record:
-    return Record(version=version, asset_name=obtained.name, sha256=obtained.sha256, size=obtained.size, used=job)
+def record_of(obtained: Obtained, version: str, used: int) -> Record:
+    return Record(version=version, asset_name=obtained.name, sha256=obtained.sha256, size=obtained.size, used=used)
 
 
-async def make_ready(obtained: Obtained, version: str, job: JobId) -> tuple[tuple[str, str], ...]:
+async def make_ready(obtained: Obtained, version: str, used: int) -> tuple[tuple[str, str], ...]:
     """Write the record of a downloaded asset; the folder and version that go to the shelf."""
     if obtained.folder is None:
         return ()
-    await trio.to_thread.run_sync(write_record, obtained.folder, record_of(obtained, version, job))
+    await trio.to_thread.run_sync(write_record, obtained.folder, record_of(obtained, version, used))
     return ((str(obtained.folder), version),)
 
 

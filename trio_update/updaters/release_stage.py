@@ -16,7 +16,8 @@ from trio_update.host import files
 from trio_update.host.archive import Archive, BadArchive, pack, read_archive
 from trio_update.host.compare import compare
 from trio_update.host.files import translated
-from trio_update.host.persist import carry_persistent, mounts_inside
+from trio_update.host.persist import carry_persistent, folders_of_others, mounts_inside
+from trio_update.host.shelf import next_turn
 from trio_update.updaters.base import Report, Workshop
 from trio_update.updaters.release_effects import Shelve, Switch
 from trio_update.updaters.release_files import (
@@ -58,6 +59,10 @@ class Builder:
     def live(self) -> Path:
         return self.place.folder
 
+    @property
+    def turn(self) -> int:
+        return next_turn(self.seen.kept)
+
     async def make(self, obtained: Obtained, *, in_place: bool) -> tuple[str, Sequence[Switch | Shelve]]:
         """Give the version and the effects that switch it on.
 
@@ -68,7 +73,7 @@ class Builder:
 
     async def _folder(self, obtained: Obtained, in_place: bool) -> tuple[str, Sequence[Switch | Shelve]]:
         """For web and zip apps: unpack, and bring the user's files."""
-        await trio.to_thread.run_sync(self._refuse_mounts)
+        await trio.to_thread.run_sync(self._refuse_immovable)
         archive = await self._judge(obtained)
         tree = self.stage / "tree"
         self.report(f"Unpacking {obtained.name}")
@@ -76,7 +81,7 @@ class Builder:
         version = await trio.to_thread.run_sync(self._settle_version, tree, obtained.version)
         if not in_place:
             await trio.to_thread.run_sync(self._refuse_new_dependencies, tree, version)
-        shelved = list(await make_ready(obtained, version, self.workshop.job))
+        shelved = list(await make_ready(obtained, version, self.turn))
         persistent: tuple[bytes, ...] = ()
         if self.seen.exists:
             await trio.to_thread.run_sync(adopt, tree, self.live)
@@ -107,7 +112,7 @@ class Builder:
         await self._save_program(live, info.version, obtained)
         version = info.version if same_version(info.version, obtained.version) else obtained.version
         await trio.to_thread.run_sync(describe, self.live / RELEASE_INFO, described, version)
-        shelved = list(await make_ready(obtained, version, self.workshop.job))
+        shelved = list(await make_ready(obtained, version, self.turn))
         if version != info.version and all(kept.record.version != info.version for kept in self.seen.kept):
             shelved += await trio.to_thread.run_sync(self._keep_program, live, info.version, info.asset_name)
         switches = [
@@ -126,10 +131,17 @@ class Builder:
         await self.source.require_space(self.stage, archive.unpacked_size, f"unpacking {obtained.name}")
         return archive
 
-    def _refuse_mounts(self) -> None:
+    def _refuse_immovable(self) -> None:
+        """Refuse what could not be removed once it is replaced, while nothing has been."""
         if inside := mounts_inside(self.live):
             names = named(tuple(path.decode(errors="backslashreplace") for path in inside))
             raise OperationFailed(f"something is mounted inside the folder, at {names}: unmount it, then try again")
+        if foreign := folders_of_others(self.live):
+            names = named(tuple(path.decode(errors="backslashreplace") for path in foreign))
+            raise OperationFailed(
+                f"there are folders in {self.live} that belong to somebody else and could not be removed afterwards: "
+                f"{names}. Give them to the user that trio-update runs as (sudo chown -R), then try again"
+            )
 
     def _settle_version(self, tree: Path, tag: str) -> str:
         """What the folder will say its version is; the tag's, even if the authors forgot to write it there."""
@@ -211,7 +223,7 @@ class Builder:
             lambda: pack(self.live, asset, leave_out=is_persistent, check=check_cancelled)
         )
         await self._save_aside(tuple(not_packed))
-        await trio.to_thread.run_sync(record_packed, folder, version, f"{self.config.name}.zip", self.workshop.job)
+        await trio.to_thread.run_sync(record_packed, folder, version, f"{self.config.name}.zip", self.turn - 1)
         return [(str(folder), version)]
 
     async def _save_program(self, live: Path, version: str, obtained: Obtained) -> None:
@@ -232,7 +244,7 @@ class Builder:
             folder.mkdir()
             # Not linked: who may write to the program must not be able to change what is kept of it.
             copy_file(live, folder / "asset")
-        record_packed(folder, version, asset_name, self.workshop.job)
+        record_packed(folder, version, asset_name, self.turn - 1)
         return [(str(folder), version)]
 
     def _switch(self, live: Path, staged: Path, persistent: tuple[bytes, ...]) -> Switch:
@@ -257,7 +269,7 @@ class Builder:
             staged=tuple(shelved),
             installed=version,
             replaced="" if replaced == version else replaced,
-            job=self.workshop.job,
+            turn=self.turn,
             # What we packed may hold files of the user's that nobody could tell from the version's own.
             keep=max(self.config.keep_versions, any(folder.endswith(PACKED) for folder, _ in shelved)),
             old_tree=old_tree,
