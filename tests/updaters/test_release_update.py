@@ -7,7 +7,8 @@ import shutil
 
 import pytest
 
-from tests.releases import ReleaseSite, status_of
+from tests.releases import ReleaseSite, said, status_of
+from trio_update.demo.github import Fault, FaultKind
 from trio_update.errors import OperationFailed, Reason, Refused
 
 
@@ -72,6 +73,20 @@ async def test_an_app_that_is_current_has_nothing_to_do(site: ReleaseSite) -> No
         assert caught.value.reason is Reason.BAD_VERSION
         with pytest.raises((Refused, OperationFailed), match=r"no version 'v0\.7\.7'"):
             await manager.rollback("app", version="v0.7.7", who="test")
+
+
+async def test_of_progress_the_log_keeps_the_last_line(site: ReleaseSite) -> None:
+    content = site.asset_of("v2.0.0").content
+    assert isinstance(content, bytes)
+    site.github.faults.append(Fault("assets", FaultKind.DRIP, rate=len(content) / 1.5))
+    async with site.manager() as (manager, listener):
+        await manager.upgrade("app", who="test")
+        assert said(listener).count("Downloading") > 3
+        (record, *_) = await manager.history("app")
+    assert [line for line in record.log if "Downloading" in line] == [
+        next(line for line in record.log if "100%" in line)
+    ]
+    assert record.log[0] == "app: v1.0.0 → v2.0.0"
 
 
 async def test_the_order_of_versions_outlives_the_data(site: ReleaseSite) -> None:

@@ -24,6 +24,8 @@ KEPT_JOBS = 20
 # git alone writes a progress line for every percent; four a second is what a reader can follow.
 _PROGRESS_SECONDS = 0.25
 _PROGRESS = re.compile(r"(?:remote: )?(?P<what>[^:]{1,60}):\s+(?P<percent>\d{1,3})%")
+# Our own, four a second already.
+_DOWNLOAD = re.compile(r"(?P<what>Downloading .{1,200}): \d+ KiB(?: / \d+ KiB \[\d+%\])?$")
 
 
 @dataclass(eq=False)
@@ -55,9 +57,14 @@ class Job(Conduct):
         return f"{prefix}{self.name}"
 
     def report(self, message: str) -> None:
-        if not self._is_too_soon(message):
-            self.log.append(message)
-            self._publish(message)
+        if self._is_too_soon(message):
+            return
+        what = _progress(message)
+        if what is not None and self.log and _progress(self.log[-1]) == what:
+            # Ten minutes of progress would push everything else out of the log.
+            self.log.pop()
+        self.log.append(message)
+        self._publish(message)
 
     def _is_too_soon(self, message: str) -> bool:
         """Whether a progress line comes too soon after the last one of its kind."""
@@ -112,6 +119,12 @@ class Job(Conduct):
             message=str(self.error) if self.error else "",
             log=tuple(self.log),
         )
+
+
+def _progress(message: str) -> str | None:
+    """What a message tells the progress of; ``None`` when it is none of those that the next one makes obsolete."""
+    found = _DOWNLOAD.match(message) or _PROGRESS.match(message)
+    return None if found is None else found["what"]
 
 
 Work = Callable[[Job], Awaitable[None]]
