@@ -91,14 +91,14 @@ async def test_folders_of_somebody_else_are_named_before_anything_changes(web: R
     for path in (theirs, theirs / "deep", theirs / "deep" / "file", locked, web.path / "empty"):
         os.chown(path, _SOMEBODY, _SOMEBODY)
     before = photo(web.path)
-    said = await upgrade_as_a_user(web)
+    said = await as_a_user("upgrade", web)
     assert ": assets/cache, assets/cache/deep, locked. " in said
     assert "chown" in said
     assert photo(web.path) == before
     web.expect_tidy()
     for path in (theirs, locked):
         shutil.rmtree(path)
-    assert "app has succeeded" in await upgrade_as_a_user(web)
+    assert "app has succeeded" in await as_a_user("upgrade", web)
     web.expect("v2.0.0")
 
 
@@ -106,21 +106,29 @@ async def test_folders_of_somebody_else_are_named_before_anything_changes(web: R
 @pytest.mark.parametrize("installed", ["by somebody else", "by us"])
 async def test_what_cannot_be_read_is_not_taken_for_nothing(web: ReleaseSite, installed: str) -> None:
     if installed == "by us":
-        assert "app has succeeded" in await upgrade_as_a_user(web)
+        assert "app has succeeded" in await as_a_user("upgrade", web)
         web.publish("v3.0.0")
     shut = web.path / "shut"
     shut.mkdir()
     (shut / "file").write_text("the user's own")
     shut.chmod(0)
-    said = await upgrade_as_a_user(web)
+    said = await as_a_user("upgrade", web)
     assert f"{shut}: Permission denied" in said
     assert "app has failed" in said
     assert (shut / "file").read_text() == "the user's own"
     web.expect_tidy()
 
 
-async def upgrade_as_a_user(web: ReleaseSite) -> str:
+@pytest.mark.skipif(bool(_why_not()), reason=_why_not())
+async def test_a_user_gets_back_a_folder_that_is_gone(web: ReleaseSite) -> None:
+    assert "app has succeeded" in await as_a_user("upgrade", web)
+    shutil.rmtree(web.path)
+    assert "recover_app has succeeded" in await as_a_user("soft", web)
+    web.expect("v2.0.0")
+
+
+async def as_a_user(action: str, web: ReleaseSite) -> str:
     """What a user who is not root is told."""
     urls = (web.github.api_url, web.github.web_url)
-    command = [*_AS_A_USER, sys.executable, "-m", "tests.upgrade_once", str(web.folder), *urls]
+    command = [*_AS_A_USER, sys.executable, "-m", "tests.act_once", action, str(web.folder), *urls]
     return (await trio.run_process(command, cwd=Path(__file__).parents[2], capture_stdout=True)).stdout.decode()

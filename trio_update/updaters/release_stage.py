@@ -136,7 +136,7 @@ class Builder:
         if inside := mounts_inside(self.live):
             names = named(tuple(path.decode(errors="backslashreplace") for path in inside))
             raise OperationFailed(f"something is mounted inside the folder, at {names}: unmount it, then try again")
-        if foreign := folders_of_others(self.live):
+        if self.seen.exists and (foreign := folders_of_others(self.live)):
             names = named(tuple(path.decode(errors="backslashreplace") for path in foreign))
             raise OperationFailed(
                 f"there are folders in {self.live} that belong to somebody else and could not be removed afterwards: "
