@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import tempfile
+
 import nox
 
-nox.options.sessions = ["lint", "typing", "tests"]
+nox.options.sessions = ["lint", "typing", "tests", "user"]
 nox.options.reuse_existing_virtualenvs = True
 PACKAGE = ("-e", ".[test]")
+# Not root, in a namespace where the files of all others are nobody's.
+AS_A_USER = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
 SOURCES = ("trio_update", "tests", "bench", "examples", "noxfile.py")
 
 
@@ -30,6 +36,21 @@ def tests(session: nox.Session) -> None:
     """Everything that a contributor needs to see green, a short slice of the crash suite included."""
     session.install(*PACKAGE)
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def user(session: nox.Session) -> None:
+    """What is promised of users' files, once more for who is not root, as nearly everybody who runs this is."""
+    if os.geteuid() != 0:
+        session.skip("whoever runs this is not root: the session `tests` has shown it")
+    if subprocess.run([*AS_A_USER, "true"], check=False, capture_output=True).returncode:
+        session.skip("there are no user namespaces here")
+    session.install(*PACKAGE)
+    posargs = session.posargs or ("tests/updaters", "tests/engine", "tests/host/test_carry.py")
+    # Not nox's own: an app inside a git repository is refused.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        where = {"PYTEST_DEBUG_TEMPROOT": folder}
+        session.run(*AS_A_USER, "pytest", "-p", "no:cacheprovider", *posargs, env=where, external=True)
 
 
 @nox.session

@@ -67,7 +67,7 @@ async def expect_well(manager: Manager, version: str, *, untidy: bool) -> None:
     assert "stopped in the middle" not in newest.message + newest.apps[0].message
 
 
-# A user that is not root, in a namespace of its own, where files of others are nobody's.
+# Not root, in a namespace where the files of all others are nobody's.
 _AS_A_USER = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
 
 
