@@ -292,6 +292,26 @@ async def test_what_the_new_version_wrote_before_it_was_undone_is_saved(web: Rel
     assert list(web.saved().values()) == [b"changed\n"]
 
 
+PIPE = "mkfifo control"
+SOCKET = f"""{sys.executable} -c 'import socket; socket.socket(socket.AF_UNIX).bind("control")'"""
+
+
+@pytest.mark.parametrize("make", [PIPE, SOCKET], ids=["pipe", "socket"])
+@pytest.mark.parametrize("healthy", [True, False])
+async def test_a_pipe_that_a_program_makes_is_in_nobodys_way(web: ReleaseSite, make: str, healthy: bool) -> None:
+    """There is nothing in it that could be lost, and it cannot be copied."""
+    health = shell(f"cd {web.path}; {make}; {'true' if healthy else 'exit 3'}")
+    async with web.manager(persistent_files=("control",), health=health) as (manager, _):
+        if healthy:
+            await manager.upgrade("app", who="test")
+            assert (web.path / "control").exists()
+        else:
+            with web.untouched(), pytest.raises(OperationFailed, match=r"The app is back at v1\.0\.0"):
+                await manager.upgrade("app", who="test")
+    assert not web.saved()
+    web.expect_tidy()
+
+
 async def test_a_program_that_still_works_in_the_old_folder_loses_nothing(web: ReleaseSite) -> None:
     (web.path / "config.json").write_text("first")
     old = os.open(web.path, os.O_RDONLY | os.O_DIRECTORY)

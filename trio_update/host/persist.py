@@ -113,16 +113,36 @@ def carry_late(
     return tuple(put_aside)
 
 
+def unchanged_files(source: Path, target: Path, paths: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Which files of ``source``, at or below ``paths``, are in ``target`` as well, and not only behind a link."""
+    base = os.path.realpath(os.fsencode(target))
+
+    def unchanged(path: bytes) -> bool:
+        place = os.path.join(base, path)
+        return os.path.realpath(os.path.dirname(place)) == os.path.dirname(place) and same_content(
+            os.path.join(os.fsencode(source), path), place
+        )
+
+    with translated("compare", target):
+        return tuple(filter(unchanged, _files_below(os.fsencode(source), paths)))
+
+
 def _files_below(root: bytes, paths: tuple[bytes, ...]) -> Iterator[bytes]:
     for path in paths:
         top = os.path.join(root, path)
         if not os.path.isdir(top) or os.path.islink(top):
-            if os.path.lexists(top):
+            # A pipe or a socket holds nothing that could be lost, and cannot be copied.
+            if os.path.lexists(top) and _has_content(top):
                 yield path
             continue
         for directory, folders, names in files.walk(top):
             links = [name for name in folders if os.path.islink(os.path.join(directory, name))]
             for name in (*names, *links):
                 found = os.path.join(directory, name)
-                if stat.S_ISREG(mode := os.lstat(found).st_mode) or stat.S_ISLNK(mode):
+                if _has_content(found):
                     yield os.path.relpath(found, root)
+
+
+def _has_content(path: bytes) -> bool:
+    mode = os.lstat(path).st_mode
+    return stat.S_ISREG(mode) or stat.S_ISLNK(mode)

@@ -32,7 +32,8 @@ def refill(live: Path, source: Path, keep: tuple[bytes, ...]) -> None:
 
     Idempotent; ``source`` is not changed.
     """
-    _empty(os.fsencode(live), b"", frozenset(keep))
+    above = {path[:end] for path in keep for end in range(len(path)) if path[end : end + 1] == b"/"}
+    _empty(os.fsencode(live), b"", frozenset(keep), above)
     copy_content(source, live, keep)
     files.sync_filesystem(live)
 
@@ -45,15 +46,16 @@ def copy_content(source: Path, target: Path, leave_out: tuple[bytes, ...]) -> No
     _copy(os.fsencode(source), os.fsencode(target), b"", frozenset(leave_out))
 
 
-def _empty(root: bytes, below: bytes, keep: frozenset[bytes]) -> None:
+def _empty(root: bytes, below: bytes, keep: frozenset[bytes], above: set[bytes]) -> None:
     with translated("read", os.path.join(root, below)):
         names = os.listdir(os.path.join(root, below))
     for name in names:
         path = os.path.join(below, name)
         if path in keep:
             continue
-        if any(other.startswith(path + b"/") for other in keep):
-            _empty(root, path, keep)
+        # A link is removed and never followed, whatever lies behind it.
+        if path in above and not os.path.islink(os.path.join(root, path)):
+            _empty(root, path, keep, above)
         else:
             files.remove_tree(Path(os.fsdecode(os.path.join(root, path))))
 

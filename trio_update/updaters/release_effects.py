@@ -9,7 +9,7 @@ import trio
 
 from trio_update.errors import FileTrouble
 from trio_update.host import files, refill
-from trio_update.host.persist import carry_late, found_persistent
+from trio_update.host.persist import carry_late, found_persistent, unchanged_files
 from trio_update.host.processes import Runner
 from trio_update.host.shelf import Shelf
 from trio_update.updaters.base import Report
@@ -58,23 +58,25 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
             report(f"{self.live} cannot be exchanged at once ({error}): copying the files into it instead")
             await trio.to_thread.run_sync(self._refill_new)
             return
-        await self._save_late(self.staged, self.live, report, wins=True)
+        # What the old folder has now and the new one was not given came in between, whatever its time says.
+        await self._save_late(self.staged, self.live, report, wins=True, since=None)
 
     async def settle(self, runner: Runner, report: Report) -> None:
         if await trio.Path(self._stage / _MARK).exists():
-            await self._save_late(self.live, str(self._stage / _OLD_COPY), report, wins=False)
-            await trio.to_thread.run_sync(refill.refill, Path(self.live), self._stage / _OLD_COPY, self.persistent)
+            # The copy is of the last moment: whatever differs from it is news.
+            await self._save_late(self.live, str(self._stage / _OLD_COPY), report, wins=False, since=None)
+            await trio.to_thread.run_sync(self._refill_old)
         else:
             switched = await trio.to_thread.run_sync(files.inode, Path(self.live)) == self.new_inode
             await trio.to_thread.run_sync(self._swap, False)
             if switched:
                 # The old files stay: the new version may have made them what the old one cannot read.
-                await self._save_late(self.staged, self.live, report, wins=False)
+                await self._save_late(self.staged, self.live, report, wins=False, since=self.since)
         report(f"{self.live} is as it was before")
 
     async def discard(self, runner: Runner, report: Report) -> None:
         if not await trio.Path(self._stage / _MARK).exists():
-            await self._save_late(self.staged, self.live, report, wins=False)
+            await self._save_late(self.staged, self.live, report, wins=False, since=self.since)
 
     def _swap(self, forward: bool) -> None:
         files.swap(
@@ -86,24 +88,27 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
         files.remove_tree(old)
         with files.translated("make", old):
             old.mkdir()
-        refill.copy_content(live, old, self.persistent)
+        # The persistent files too: the new version may make of them what the old one cannot read.
+        refill.copy_content(live, old, ())
         files.sync_filesystem(old)
         # From here on undoing means copying back.
         files.write_atomically(mark, b"")
         refill.refill(live, Path(self.staged), self._persistent_in(live))
 
+    def _refill_old(self) -> None:
+        live, old = Path(self.live), self._stage / _OLD_COPY
+        refill.refill(live, old, unchanged_files(old, live, self._persistent_in(old)))
+
     def _persistent_in(self, folder: Path) -> tuple[bytes, ...]:
         return tuple(sorted({*self.persistent, *found_persistent(folder, self.wanted)}))
 
-    async def _save_late(self, source: str, target: str, report: Report, *, wins: bool) -> None:
+    async def _save_late(self, source: str, target: str, report: Report, *, wins: bool, since: float | None) -> None:
         def save() -> tuple[bytes, ...]:
             if not (self.persistent or self.wanted):
                 return ()
             if files.inode(Path(source)) is None or files.inode(Path(target)) is None:
                 return ()
             paths, aside = self._persistent_in(Path(source)), Path(self.aside)
-            # What the old folder has now and the new one was not given came in between, whatever its time says.
-            since = None if wins else self.since
             found = carry_late(Path(source), Path(target), paths, since=since, aside=aside, wins=wins)
             if wins:
                 files.sync_filesystem(Path(target))

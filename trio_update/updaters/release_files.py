@@ -94,14 +94,18 @@ def record_packed(folder: Path, version: str, asset_name: str, used: int) -> Non
 
 
 def size_of(folder: Path, leave_out: tuple[bytes, ...]) -> int:
-    """Bytes in all files below ``folder``, but for what is in and below the folders in ``leave_out``."""
+    """Bytes in all files below ``folder``, but for those in ``leave_out`` and below."""
     total = 0
     root = os.fsencode(folder)
     with translated("look at", folder):
         for directory, folders, names in files.walk(root):
             base = os.path.relpath(directory, root)
-            folders[:] = [name for name in folders if os.path.normpath(os.path.join(base, name)) not in leave_out]
-            total += sum(os.lstat(os.path.join(directory, name)).st_size for name in names)
+
+            def counts(name: bytes, base: bytes = base) -> bool:
+                return os.path.normpath(os.path.join(base, name)) not in leave_out
+
+            folders[:] = filter(counts, folders)
+            total += sum(os.lstat(os.path.join(directory, name)).st_size for name in filter(counts, names))
     return total
 
 

@@ -1,0 +1,109 @@
+"""Disks that are too small: told before anything is written, and what is kept of older versions makes room."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.mounts import MOUNTS, tmpfs
+from tests.releases import PROGRAM, ReleaseSite, behind, content_of, make_zip, said, status_of, tree
+from trio_update.demo.github import GitHub, SimAsset
+from trio_update.errors import OperationFailed
+from trio_update.host import files
+
+pytestmark = pytest.mark.skipif("tmpfs" not in MOUNTS, reason="no small disk can be mounted here")
+
+MIB = 1 << 20
+Small = Callable[[str], ReleaseSite]
+
+
+@pytest.fixture
+def small(tmp_path: Path, github: GitHub) -> Iterator[Small]:
+    """An app on a disk of 32 MiB."""
+    with ExitStack() as stack:
+
+        def make(kind: str) -> ReleaseSite:
+            stack.enter_context(tmpfs(tmp_path / "apps", 32 * MIB))
+            return behind(tmp_path, github, kind)
+
+        yield make
+
+
+def with_media(version: str, size: int) -> dict[str, bytes]:
+    return content_of(version) | {"media.bin": os.urandom(size)}
+
+
+async def test_a_download_that_does_not_fit_is_not_begun(small: Small) -> None:
+    site = small("web")
+    site.publish("v3.0.0", SimAsset(name="app.zip", content=os.urandom(25 * MIB)))
+    async with site.manager() as (manager, _):
+        await site.expect_failure(manager, "not enough space", "for downloading app.zip: 33.0 MiB needed", "free")
+    assert not site.github.asked("assets")
+
+
+async def test_an_archive_that_would_not_fit_is_not_unpacked(small: Small) -> None:
+    site = small("zip")
+    content = content_of("v3.0.0") | {"media.bin": os.urandom(MIB // 64) * 64 * 25}
+    site.publish("v3.0.0", SimAsset(name="app.zip", content=make_zip(content)))
+    async with site.manager() as (manager, listener):
+        await site.expect_failure(manager, "not enough space", "for unpacking app.zip: 33.0 MiB needed")
+        assert "Unpacking" not in said(listener)
+
+
+async def test_a_program_that_would_not_fit_twice_is_not_copied(small: Small) -> None:
+    site = small("executable")
+    site.publish("v3.0.0", SimAsset(name=PROGRAM, content=os.urandom(14 * MIB)))
+    async with site.manager() as (manager, _):
+        await site.expect_failure(manager, "not enough space", "for unpacking tool: 22.0 MiB needed")
+
+
+async def test_an_installed_version_that_could_not_be_kept_stays(small: Small) -> None:
+    site = small("web")
+    (site.path / "media.bin").write_bytes(os.urandom(15 * MIB))
+    async with site.manager() as (manager, _):
+        await site.expect_failure(manager, "not enough space", "for keeping v1.0.0: 23.0 MiB needed")
+
+
+@pytest.mark.parametrize("persistent", ["media", "media/film"])
+async def test_files_of_the_user_are_not_kept_twice(small: Small, persistent: str) -> None:
+    site = small("web")
+    (site.path / "media").mkdir()
+    (site.path / "media" / "film").write_bytes(os.urandom(15 * MIB))
+    async with site.manager(persistent_files=(persistent,)) as (manager, _):
+        await manager.upgrade("app", who="test")
+    assert (site.path / "media" / "film").stat().st_size == 15 * MIB
+
+
+async def test_what_is_kept_of_older_versions_makes_room(small: Small) -> None:
+    site = small("web")
+    async with site.manager(keep_versions=5) as (manager, listener):
+        for version in ("v3.0.0", "v4.0.0", "v5.0.0"):
+            site.publish(version, SimAsset(name="app.zip", content=make_zip(with_media(version, 5 * MIB))))
+            await manager.refresh(None)
+            await manager.upgrade("app", who="test")
+        assert "Space is short: removed what was kept of v1.0.0, v3.0.0" in said(listener)
+        assert status_of(manager).kept_versions == ("v4.0.0",)
+        asked = len(site.github.requests)
+        await manager.rollback("app", who="test")
+        assert (status_of(manager).version, len(site.github.requests)) == ("v4.0.0", asked)
+
+
+async def test_what_is_installed_and_what_is_wanted_makes_no_room(small: Small) -> None:
+    site = small("web")
+    async with site.manager(keep_versions=5) as (manager, _):
+        for version in ("v3.0.0", "v4.0.0"):
+            site.publish(version, SimAsset(name="app.zip", content=make_zip(with_media(version, 5 * MIB))))
+            await manager.refresh(None)
+            await manager.upgrade("app", who="test")
+        files.remove_tree(site.shelf / "replaced")
+        (site.path.parent / "filler").write_bytes(bytes(files.free_bytes(site.path) - 10 * MIB))
+        before = tree(site.path)
+        with pytest.raises(OperationFailed, match=r"not enough space .* for unpacking app\.zip"):
+            await manager.rollback("app", version="v3.0.0", who="test")
+        assert status_of(manager).kept_versions == ("v3.0.0",)
+        assert tree(site.path) == before
+        assert {path.name for path in site.shelf.iterdir()} == {"version-v3.0.0", "version-v4.0.0"}
