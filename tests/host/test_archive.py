@@ -37,7 +37,8 @@ from tests.host.zips import (
 )
 from trio_update.errors import FileTrouble
 from trio_update.host import archive_pack
-from trio_update.host.archive import Archive, BadArchive, extract, pack, read_archive
+from trio_update.host.archive import Archive, BadArchive, Entry, extract, pack, read_archive
+from trio_update.host.archive_directory import judge
 
 Tree = dict[str, bytes | None]
 """Relative paths; folders are None."""
@@ -596,3 +597,27 @@ def test_a_changed_archive_is_refused_or_whole(
                 contents = {i.filename: other.read(i) for i in other.infolist() if not i.is_dir()}
             assert contents == found
         assert sorted(os.listdir(folder)) == ["a.zip", "target"]
+
+
+@pytest.mark.parametrize("more", [0, 1, 5, 100, 227, 258])
+def test_what_the_inflater_holds_back_is_not_lost(tmp_path: Path, more: int) -> None:
+    """It may have taken all of its input when the last of the output does not fit the piece."""
+    data = bytes((512 << 10) + more)
+    filler = Item(b"filler", os.urandom(8192))
+    _, target = unpacked(tmp_path, build(Item(b"zeros", data, method=DEFLATED), filler))
+    assert (target / "zeros").read_bytes() == data
+
+
+def test_an_archive_that_becomes_shorter_while_it_is_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.zip"
+    path.write_bytes(build(Item(b"file", b"content")))
+
+    def judged(about: Path, read: Callable[[int, int], bytes], length: int) -> tuple[Entry, ...]:
+        os.truncate(path, length - 30)
+        return judge(about, read, length)
+
+    monkeypatch.setattr("trio_update.host.archive.judge", judged)
+    with pytest.raises(BadArchive, match="cut short while it was being read"):
+        read_archive(path)

@@ -84,6 +84,17 @@ def test_names_that_could_mean_another_place_or_nothing(tmp_path: Path, name: by
         assert error.entry == name.decode()
 
 
+def test_a_path_may_be_as_long_as_the_rules_say() -> None:
+    parts = [b"x" * 255] * 16
+    assert archive_names.fault_of(b"/".join(parts)) is None
+    longest = b"/".join([*parts[:-1], b"x" * 254, b""])
+    assert (len(longest), archive_names.fault_of(longest)) == (4095, None)
+    assert archive_names.fault_of(b"/".join([*parts, b""])) is None
+    assert archive_names.fault_of(b"/".join([*parts, b"x"])) == "has a path of more than 4096 bytes"
+    assert archive_names.fault_of(b"/".join([b"d"] * 200)) is None
+    assert archive_names.fault_of(b"/".join([b"d"] * 201)) == "lies more than 200 folders deep"
+
+
 def test_what_does_not_print_is_escaped_in_the_message(tmp_path: Path) -> None:
     assert refusal(tmp_path, build(Item(b"a\x1b[31m\xff\nb"))).entry == "a\\x1b[31m\\xff\\nb"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from trio_update.errors import FileTrouble
-from trio_update.host.carry import carry_over
+from trio_update.host.carry import carry_over, replace_with
 
 LONG_AGO = 1_000_000_000_123_456_789
 TRACKED = frozenset({b"main.py", b"lib/code.py"})
@@ -180,6 +180,16 @@ def test_the_new_file_is_not_overwritten_through_its_hard_link(place: Place) -> 
     assert place.found(place.aside) == {"settings": "the old program's last"}
 
 
+def test_a_link_that_leads_elsewhere_by_now_is_another_one(place: Place) -> None:
+    link = place.old / "link"
+    link.symlink_to("one")
+    place.carry()
+    link.unlink()
+    link.symlink_to("two")
+    assert place.carry() == (0, (b"link",), ())
+    assert ((place.new / "link").readlink(), (place.aside / "link").readlink()) == (Path("one"), Path("two"))
+
+
 def test_sockets_devices_and_submodules_are_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place.old)
     with socket.socket(socket.AF_UNIX) as bound:
@@ -228,6 +238,22 @@ def test_what_is_mounted_inside_is_left_where_it_is(tmp_path: Path) -> None:
     done = subprocess.run([*namespace, sys.executable, "-c", script, *paths], capture_output=True, check=True)
     assert done.stdout == b"(b'stick',)\n"
     assert place.found() == {}
+
+
+def test_one_file_takes_its_place_and_its_folders_are_as_they_were(place: Place) -> None:
+    path = place.user("own/deep/notes")
+    for name, mode in (("own/deep", 0o711), ("own", 0o750)):
+        (place.old / name).chmod(mode)
+        os.utime(place.old / name, ns=(LONG_AGO, LONG_AGO))
+    place.user("main.py")
+    replace_with(place.old, place.new, b"own/deep/notes")
+    replace_with(place.old, place.new, b"main.py")
+    for name in ("own/deep", "own"):
+        old, new = (place.old / name).stat(), (place.new / name).stat()
+        assert (new.st_mode, new.st_mtime_ns) == (old.st_mode, LONG_AGO)
+    assert path.samefile(place.new / "own/deep/notes")
+    assert (place.new / "main.py").read_text() == "user's"
+    assert not list(place.new.rglob("*.tmp"))
 
 
 def test_a_source_that_is_not_there_is_trouble(place: Place, tmp_path: Path) -> None:

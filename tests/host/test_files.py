@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import shutil
 import signal
 import socket
 import stat
@@ -127,6 +129,44 @@ def test_a_move_does_not_overwrite(tmp_path: Path) -> None:
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"one": "another", "two": "one"}
 
 
+BOTH = {"fsync here", "fsync sub"}
+DURABLE: dict[str, tuple[str, list[set[str]]]] = {
+    "write": ("write_atomically(one, b'new')", [{"fsync .one.tmp"}, {"rename .one.tmp one"}, {"fsync here"}]),
+    "exchange": ("exchange(one, two)", [{"renameat2 one two"}, BOTH]),
+    "move": ("rename(one, two.with_name('three'))", [{"renameat2 one three"}, BOTH]),
+    "swap": ("swap(one, two, new=files.inode(two), replaces=True, forward=True)", [{"renameat2 one two"}, BOTH]),
+    "save": ("copy_aside(one.parent, (b'one', b'sub/two'), two.with_name('aside'))", [{"syncfs aside"}]),
+}
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.parametrize("case", DURABLE)
+def test_what_is_done_is_on_the_disk(tmp_path: Path, case: str) -> None:
+    """The content before its name, and the name before it is told that it is done."""
+    one, two = tmp_path / "here" / "one", tmp_path / "here" / "sub" / "two"
+    two.parent.mkdir(parents=True)
+    one.write_text("old")
+    two.write_text("old")
+    action, wanted = DURABLE[case]
+    script = (
+        "import sys; from pathlib import Path; from trio_update.host import files\n"
+        f"one, two = map(Path, sys.argv[1:])\nfiles.{action}"
+    )
+    command = ["strace", "-f", "-qq", "-y", "-o", str(tmp_path / "calls"), "-e", "signal=none"]
+    command += ["-e", "trace=fsync,fdatasync,syncfs,rename,renameat,renameat2", sys.executable, "-c", script]
+    subprocess.run([*command, str(one), str(two)], check=True)
+    found = []
+    for line in (tmp_path / "calls").read_text().splitlines():
+        call = re.search(r"(\w+)\((.*)\) += 0", line)
+        assert call is not None, line
+        paths = re.findall(r'"(.*?)"|\d<(.*?)>', call[2])
+        found.append(" ".join([call[1], *(Path(quoted or opened).name for quoted, opened in paths)]))
+    for step in wanted:
+        assert set(found[: len(step)]) == step
+        del found[: len(step)]
+    assert found == []
+
+
 def test_syncing_asks_the_system(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     files.sync_filesystem(tmp_path)
@@ -171,6 +211,27 @@ def test_a_tree_is_removed_and_what_its_links_lead_to_is_not(tmp_path: Path) -> 
     assert (kept / "file").exists()
     files.remove_tree(kept / "file")
     assert list(kept.iterdir()) == []
+
+
+def test_a_folder_that_becomes_a_link_while_its_tree_is_removed_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, tree = tmp_path / "kept", tmp_path / "tree"
+    for folder in (kept, tree / "inside"):
+        folder.mkdir(parents=True)
+        (folder / "file").touch()
+    fill = files._fill
+
+    def filled(level: tuple[bytes, int, list[bytes]]) -> None:
+        fill(level)
+        if (tree / "inside").is_dir() and not (tree / "inside").is_symlink():
+            (tree / "inside").rename(tmp_path / "moved away")
+            (tree / "inside").symlink_to(kept)
+
+    monkeypatch.setattr(files, "_fill", filled)
+    with pytest.raises(FileTrouble):
+        files.remove_tree(tree)
+    assert (kept / "file").exists()
 
 
 def test_a_tree_that_forbids_it_is_removed() -> None:
@@ -221,6 +282,8 @@ for path, action in ((tree, files.remove_tree), (tree / "mounted here", lambda p
 assert (user / "file").exists() and (tree / "a").exists()
 files.remove_tree(place / "alias")
 subprocess.run(["umount", tree / "mounted here"], check=True)
+(place / "tree too").mkdir()
+subprocess.run(["mount", "--bind", user, place / "tree too"], check=True)
 files.remove_tree(tree)
 assert not tree.exists() and (user / "file").exists()
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -19,7 +20,7 @@ from tests.host.http_server import plain, serving
 from trio_update.config.values import ServerConfig
 from trio_update.demo.github import Fault, FaultKind, SimAsset, SimCommit, SimRelease
 from trio_update.errors import OperationFailed
-from trio_update.host.forge import Forge, NoSuchRelease, Purpose
+from trio_update.host.forge import Forge, NoSuchRelease, Purpose, RateLimited
 from trio_update.host.forges import open_forges
 from trio_update.host.http import USER_AGENT, open_web
 from trio_update.host.processes import Runner
@@ -114,6 +115,33 @@ async def test_a_moved_repository_is_followed_and_named(bench: Bench) -> None:
         assert await refresh(forges.forge(""), found, repo="old/name") == found
     assert bench.quota_spent == spent
     assert all(request.headers["authorization"] for request in bench.github.asked("api"))
+
+
+async def test_an_unchanged_beta_that_has_moved_costs_nothing(bench: Bench) -> None:
+    bench.github.moved["old/name"] = REPO
+    async with bench.forges() as forges:
+        found = await refresh(forges.forge(""), repo="old/name", prerelease=True)
+        # The first one asked by the old name; the tags are noted by the new one.
+        spent = bench.quota_spent
+        assert await refresh(forges.forge(""), found, repo="old/name", prerelease=True) == found
+    assert bench.quota_spent == spent
+
+
+async def test_a_memory_that_is_damaged_is_told_and_does_without(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.use_token()
+    async with bench.forges() as forges:
+        known = await refresh(forges.forge(""))
+        with sqlite3.connect(bench.folder / "trio_update.db") as database:
+            database.execute("DROP TABLE note")
+            database.execute("DROP TABLE answer")
+        database.close()
+        for prerelease in (False, True):
+            assert await refresh(forges.forge(""), known, prerelease=prerelease) == known
+        assert await for_job(forges.forge("")) == known
+    assert "no such table: note" in caplog.text
+    assert "no such table: answer" in caplog.text
 
 
 async def test_a_name_of_two_parts_is_no_way_out_of_its_place(bench: Bench) -> None:
@@ -232,6 +260,15 @@ async def test_a_redirect_to_another_repository_proves_nothing(bench: Bench) -> 
         bench.github.faults.append(Fault("web", FaultKind.REDIRECT_TO, url=elsewhere))
         await refresh(forges.forge(""), known)
     assert bench.api_requests == 2
+
+
+async def test_a_redirect_may_spell_the_repository_in_other_letters(bench: Bench) -> None:
+    async with bench.forges() as forges:
+        known = await refresh(forges.forge(""))
+        here = f"{bench.github.web_url}/Ada/ENGINE/releases/tag/{known.tag}"
+        bench.github.faults.append(Fault("web", FaultKind.REDIRECT_TO, url=here))
+        assert await refresh(forges.forge(""), known) == known
+    assert bench.api_requests == 1
 
 
 async def test_no_credentials_of_the_user_are_given_away(
@@ -393,6 +430,29 @@ async def test_an_unchanged_answer_is_free_with_a_token(bench: Bench) -> None:
     assert "if-none-match" not in bench.github.asked("api")[-1].headers
 
 
+async def test_a_kept_answer_that_cannot_be_read_any_more_is_asked_for_again(bench: Bench) -> None:
+    """As after an update of ours that wants more of an answer than before."""
+    bench.use_token()
+    async with bench.forges() as forges:
+        first = await for_job(forges.forge(""))
+    with sqlite3.connect(bench.folder / "trio_update.db") as database:
+        assert database.execute("UPDATE answer SET body = '{}'").rowcount == 1
+    database.close()
+    async with bench.forges() as forges:
+        assert await for_job(forges.forge("")) == first
+    assert "if-none-match" not in bench.github.asked("api")[-1].headers
+
+
+async def test_a_stranger_who_wants_to_know_who_asks_says_nothing_about_the_token(bench: Bench) -> None:
+    bench.use_token()
+    async with serving(plain(401)) as other, bench.forges() as forges:
+        bench.github.faults.append(Fault("api", FaultKind.REDIRECT_TO, url=other.url("/moved")))
+        with pytest.raises(OperationFailed, match="only public repositories") as caught:
+            await for_job(forges.forge(""))
+    assert other.url("/moved") in str(caught.value)
+    assert "token" not in str(caught.value)
+
+
 async def test_every_address_has_an_answer_of_its_own_in_memory(bench: Bench) -> None:
     bench.use_token()
     bench.github.add(REPO, release("v1.1"))
@@ -422,6 +482,22 @@ async def test_the_token_is_for_the_api_alone(bench: Bench, caplog: pytest.LogCa
     assert [request.headers["authorization"] for request in bench.github.asked("api")] == [f"Bearer {TOKEN}"] * 3
     assert not any(TOKEN in "".join(headers.values()) for headers in elsewhere)
     assert TOKEN not in caplog.text
+
+
+async def test_a_password_in_the_address_of_the_api_is_not_told(bench: Bench) -> None:
+    config = ServerConfig(
+        github_api_url=bench.github.api_url.replace("//", "//ada:hunter2@"), github_url=bench.github.web_url
+    )
+    bench.github.faults.append(Fault("api", FaultKind.SECONDARY_LIMIT))
+    async with (
+        open_store(bench.folder / "trio_update.db") as (store, _),
+        open_web() as web,
+        open_forges(config, store, web, Runner("test"), clock=bench.clock) as forges,
+    ):
+        for _ in range(2):
+            with pytest.raises(RateLimited, match="is not asked again until") as caught:
+                await refresh(forges.forge(""))
+            assert "hunter2" not in str(caught.value)
 
 
 async def test_a_token_that_github_refuses_is_told_by_its_file(bench: Bench) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from trio.testing import MockClock
 from tests.host.forge_bench import NOW, REPO, Bench, for_job, no_proxies, opened_bench, refresh, release
 from trio_update.demo.github import Fault, FaultKind
 from trio_update.host.forge import Forges, Purpose, RateLimited
+from trio_update.host.http import Unreachable
 from trio_update.host.rate import FARTHEST, Budget
 from trio_update.model import RateLimit
 
@@ -181,6 +184,30 @@ async def test_without_advice_the_waiting_doubles_up_to_an_hour(bench: Bench, mo
         await refresh(forges.forge(""))
         bench.github.faults.append(Fault("api", FaultKind.SECONDARY_LIMIT, code=code))
         assert 60 <= (await limited(forges)).until - bench.clock.now <= 75
+
+
+async def test_trouble_of_another_kind_does_not_wipe_it_out(bench: Bench, mock_clock: MockClock) -> None:
+    async with bench.forges() as forges:
+        for number in range(3):
+            bench.github.faults.append(Fault("api", FaultKind.SECONDARY_LIMIT))
+            wait = (await limited(forges)).until - bench.clock.now
+            assert wait >= 60 * 2**number
+            later(bench, mock_clock, wait + 1)
+            bench.github.faults.append(Fault("api", FaultKind.STATUS, code=502))
+            with pytest.raises(Unreachable):
+                await refresh(forges.forge(""))
+
+
+async def test_of_two_clocks_that_may_be_right_the_later_one_counts(mock_clock: MockClock) -> None:
+    """Ours was set between two starts by the ten minutes that the forge's was ahead, or the other way round."""
+    for ahead, shift in ((600.0, 600.0), (-600.0, 0.0)):
+        budget, later = Budget("host", lambda: NOW), Budget("host", lambda shift=shift: NOW + shift)  # type: ignore[misc]
+        date = format_datetime(datetime.fromtimestamp(NOW + ahead, UTC), usegmt=True)
+        budget.learn(429, {"date": date, "retry-after": "1800"}, refused=True)
+        later.restore(budget.save())
+        with pytest.raises(RateLimited) as caught:
+            later.check(Purpose.JOB)
+        assert caught.value.until - NOW - shift == 1800
 
 
 async def test_strikes_outlive_a_restart(bench: Bench, mock_clock: MockClock) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -115,6 +116,7 @@ async def test_the_newest_release_of_gitlab(server: Server) -> None:
         ]
         newest = await refresh(forge, prerelease=True)
         assert (newest.tag, newest.prerelease, found.prerelease) == ("v2.0-rc1", True, False)
+        assert "order_by=released_at&sort=desc" in server.site.requests[-1].target
 
 
 async def test_a_tag_that_is_no_version_is_no_prerelease(server: Server) -> None:
@@ -198,6 +200,18 @@ async def test_what_a_forge_is_is_asked_once_and_kept(server: Server, kind: str)
                 await refresh(forges.forge(server.site.url("")))
                 assert forges.forge(server.site.url("")) is forges.forge(server.site.url("/"))
     assert server.paths.count("/api/v1/version") == 1
+
+
+async def test_a_kind_of_forge_that_this_version_does_not_know_is_asked_for_again(server: Server) -> None:
+    server.answers[f"{PROJECT}/releases"] = [lab_release("v1.0")]
+    async with server.forges() as forges:
+        await refresh(forges.forge(server.site.url("")))
+    with sqlite3.connect(server.folder / "trio_update.db") as database:
+        assert database.execute("UPDATE note SET data = '\"sourcehut\"' WHERE key LIKE 'kind:%'").rowcount == 1
+    database.close()
+    async with server.forges() as forges:
+        assert (await refresh(forges.forge(server.site.url("")))).tag == "v1.0"
+    assert server.paths.count("/api/v1/version") == 2
 
 
 async def test_a_login_page_is_not_taken_for_a_gitlab_for_ever(server: Server) -> None:

@@ -107,6 +107,17 @@ async def test_redirects_are_followed_relative_ones_too(web: Web) -> None:
         assert [request.target for request in site.requests] == ["/one", "/two?x=1", "/three", "/four", "/5", "/6"]
 
 
+@pytest.mark.parametrize(
+    ("status", "sent", "then"), [(303, "POST", "GET"), (303, "HEAD", "HEAD"), (307, "POST", "POST")]
+)
+async def test_how_the_next_address_is_asked(web: Web, status: int, sent: str, then: str) -> None:
+    """RFC 9110, section 15.4.4: what was sent is done, and the other address tells how it went."""
+    async with serving(script(redirect("/two", status), plain(204))) as site:
+        async with web.stream(sent, site.url("/one")) as response:
+            assert response.status == 204
+        assert [request.method for request in site.requests] == [sent, then]
+
+
 async def test_a_sixth_redirect_is_not_followed(web: Web) -> None:
     async def on(request: Request, connection: Connection) -> None:
         await redirect(f"{request.target}x?token={SECRET}")(request, connection)

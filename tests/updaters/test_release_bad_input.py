@@ -125,6 +125,7 @@ async def test_a_release_without_the_one_fitting_asset(site: ReleaseSite, names:
         for word in words:
             assert word in plan.refusals[0]
         assert status_of(manager).remote_version == "v3.0.0"
+        assert status_of(manager).anomalies == (f"There is an update that cannot be installed: {plan.refusals[0]}",)
 
 
 async def test_a_program_that_the_release_does_not_have(executable: ReleaseSite) -> None:
@@ -206,6 +207,7 @@ async def test_the_tag_wins_over_the_version_in_the_archive(web: ReleaseSite, ta
         assert manager.job().outcome == "unchanged"
         await manager.rollback("app", who="test")
         web.expect("v1.0.0")
+    assert not web.saved(), "what we wrote there is no change of the user's"
 
 
 INSTALLED: dict[str, tuple[bytes | None, str]] = {
@@ -272,6 +274,18 @@ async def test_a_disk_that_cannot_be_read_is_no_trouble_of_the_forge(web: Releas
         assert (status.version, status.remote_version) == ("v1.0.0", "v2.0.0")
 
 
+async def test_a_disk_that_cannot_be_read_at_the_start_is_told(web: ReleaseSite) -> None:
+    async with web.manager() as (manager, _):
+        assert status_of(manager).is_valid
+    (web.path / "release_info.json").unlink()
+    (web.path / "release_info.json").symlink_to("release_info.json")
+    async with web.manager(refresh=False) as (manager, _):
+        status = status_of(manager)
+        assert not status.is_valid
+        assert "release_info.json" in status.warnings[0]
+        assert (status.version, status.remote_version) == ("v1.0.0", "v2.0.0")
+
+
 async def test_a_program_without_a_name(executable: ReleaseSite) -> None:
     write_files(executable.path, {"release_info.json": release_info("v1.0.0")})
     async with executable.manager() as (manager, _):
@@ -326,6 +340,17 @@ async def test_a_web_client_of_old_is_upgraded(web: ReleaseSite, manifest: str) 
         assert not (web.path / ".version").exists()
         await manager.rollback("app", who="test")
         assert (status_of(manager).version, (web.path / ".version").read_bytes()) == ("v2.8.0", b"v2.8.0\n")
+
+
+async def test_the_tag_cannot_win_over_a_version_that_only_an_old_client_tells(web: ReleaseSite) -> None:
+    repo = "mainsail-crew/mainsail"
+    inside = {"index.html": b"new", ".version": b"v2.9.0\n", "manifest.json": b'{"name": "Mainsail"}'}
+    web.publish("v3.0.0", SimAsset(name="mainsail.zip", content=make_zip(inside)), repo=repo)
+    write_files(
+        web.path, {"release_info.json": None, ".version": b"v2.8.0\n", "manifest.json": b'{"name": "Mainsail"}'}
+    )
+    async with web.manager(repo=repo) as (manager, _):
+        await web.expect_failure(manager, "release v3.0.0 cannot be installed: the archive says that it is v2.9.0")
 
 
 @pytest.mark.parametrize(("kind", "name"), [("zip", "mainsail"), ("executable", "fluidd"), ("web", "somebody")])

@@ -14,6 +14,7 @@ from tests.releases import ACTIONS, ReleaseSite, behind, content_of, photo, said
 from trio_update.config import HealthCheck
 from trio_update.demo.github import GitHub, SimAsset
 from trio_update.errors import OperationFailed
+from trio_update.host.shelf import Shelf
 
 LONG_AGO = 1_000_000_000
 ODD = os.fsdecode(b"caf\xe9.txt")
@@ -77,6 +78,19 @@ async def test_nothing_is_saved_where_nothing_was_left(app: ReleaseSite) -> None
         await manager.rollback("app", who="test")
     assert not app.saved()
     app.expect("v1.0.0")
+
+
+async def test_what_is_brought_back_is_the_release_and_what_was_added_is_saved(app: ReleaseSite) -> None:
+    """Of a folder that somebody else installed: now it is known which files are the release's."""
+    (app.path / "mine.txt").write_bytes(b"mine")
+    (app.path / "index.html").write_bytes(b"changed")
+    async with app.manager() as (manager, _):
+        await manager.recover("app", hard=False, who="test")
+    app.expect("v1.0.0")
+    assert app.saved() == {"files/mine.txt": b"mine", "files/index.html": b"changed"}
+    kept = Shelf(app.shelf).find("v1.0.0")
+    assert kept is not None
+    assert not kept.record.packed
 
 
 async def test_what_took_the_place_of_a_folder_is_saved(app: ReleaseSite) -> None:
@@ -161,6 +175,45 @@ async def test_a_program_that_somebody_else_installed_and_changed_is_saved_by_a_
         assert executable.saved() == {"files/tool": b"mine"}
         await manager.recover("app", hard=True, who="test")
     assert executable.saved() == {"files/tool": b"mine"}
+
+
+async def test_it_comes_back_as_it_was_left_the_last_time(app: ReleaseSite) -> None:
+    (app.path / "mine.txt").write_bytes(b"first")
+    async with app.manager() as (manager, _):
+        for content in (b"second", b"third"):
+            await manager.upgrade("app", who="test")
+            await manager.rollback("app", who="test")
+            (app.path / "mine.txt").write_bytes(content)
+        await manager.upgrade("app", who="test")
+        await manager.rollback("app", who="test")
+    app.expect("v1.0.0", {"mine.txt": b"third"})
+    assert not app.saved()
+
+
+async def test_a_damaged_archive_tells_nothing_about_the_folder(app: ReleaseSite) -> None:
+    """Then it is kept as a whole, as one that somebody else installed."""
+    async with app.manager() as (manager, _):
+        await manager.upgrade("app", who="test")
+        (app.path / "mine.txt").write_bytes(b"mine")
+        kept = Shelf(app.shelf).find("v2.0.0")
+        assert kept is not None
+        kept.asset.write_bytes(b"damaged")
+        app.publish("v3.0.0")
+        await manager.refresh(None)
+        await manager.upgrade("app", who="test")
+        app.expect("v3.0.0")
+        await manager.rollback("app", who="test")
+    app.expect("v2.0.0", {"mine.txt": b"mine"})
+
+
+async def test_a_link_of_the_same_length_is_no_file_of_the_release(app: ReleaseSite) -> None:
+    async with app.manager() as (manager, _):
+        await manager.upgrade("app", who="test")
+        (app.path / "assets" / "same.svg").unlink()
+        (app.path / "assets" / "same.svg").symlink_to("nowhere")
+        await manager.recover("app", hard=False, who="test")
+    app.expect("v2.0.0")
+    assert app.saved() == {"files/assets/same.svg": b"nowhere"}
 
 
 async def test_an_executables_neighbours_are_not_touched(executable: ReleaseSite) -> None:
