@@ -60,6 +60,9 @@ async def expect_a_failing_disk_to_fail_the_job_and_nothing_else(campaign: Campa
         ):
             failing = evenly([point for point in points if point.call in calls], 2)
             strikes += [Strike(OPERATIONS[name], point, error=error) for point in failing]
+        # The job is forgotten, and that is all that is not durable: nothing is left to be told.
+        closing = [point for point in points if point.call == "fsync" and "/journal>" in point.what][-1]
+        strikes.append(Strike(OPERATIONS[name], closing, error="EIO"))
     expect_no_fault(await campaign.run(strikes))
 
 

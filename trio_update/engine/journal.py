@@ -70,6 +70,10 @@ class Journal:
         """Forget ``entry``: its app is whole."""
         await trio.to_thread.run_sync(_remove_durably, self._path(entry))
 
+    async def holds(self, entry: Entry) -> bool:
+        """Whether ``entry`` is not forgotten; closing it may have failed only behind that."""
+        return await trio.Path(self._path(entry)).exists()
+
     async def load(self) -> tuple[Entry, ...]:
         """Everything that is not settled, oldest first.  An entry that cannot be read is set aside, loudly."""
         return await trio.to_thread.run_sync(self._load)

@@ -164,9 +164,11 @@ async def _commit(
             await _finish(ledger.journal, ledger.entry, runner, conduct.report)
         except OperationFailed as error:
             # The update itself stands.  What is left to remove is left to the next start.
-            ledger.untidy = str(_not_tidied(ledger.entry, str(error)))
-            _log.error("%s: %s", ledger.entry.app, ledger.untidy)
-            conduct.report(ledger.untidy)
+            trouble = str(_not_tidied(ledger.entry, str(error)))
+            _log.error("%s: %s", ledger.entry.app, trouble)
+            conduct.report(trouble)
+            if await ledger.journal.holds(ledger.entry):
+                ledger.untidy = trouble
     if ledger.entry.phase is not Phase.COMMITTED:
         raise OperationFailed(f"the journal could not be written within {COMMIT_SECONDS:g} s")
 
