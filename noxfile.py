@@ -13,6 +13,7 @@ nox.options.reuse_existing_virtualenvs = True
 PACKAGE = ("-e", ".[test]")
 # Not root, in a namespace where the files of all others are nobody's.
 AS_A_USER = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
+OF_USERS_FILES = ("tests/updaters", "tests/engine", "tests/host/test_carry.py", "tests/host/test_refill.py")
 SOURCES = ("trio_update", "tests", "bench", "examples", "noxfile.py")
 
 
@@ -46,7 +47,7 @@ def user(session: nox.Session) -> None:
     if subprocess.run([*AS_A_USER, "true"], check=False, capture_output=True).returncode:
         session.skip("there are no user namespaces here")
     session.install(*PACKAGE)
-    posargs = session.posargs or ("tests/updaters", "tests/engine", "tests/host/test_carry.py")
+    posargs = session.posargs or OF_USERS_FILES
     # Not nox's own: an app inside a git repository is refused.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         where = {"PYTEST_DEBUG_TEMPROOT": folder}

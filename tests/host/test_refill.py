@@ -107,6 +107,28 @@ def test_a_file_on_the_way_to_what_is_kept_gives_way(live: Path, tmp_path: Path)
     assert tree(live) == {"db/deep/data": b"mine", "index.html": b"new"}
 
 
+def test_a_folder_that_both_have_is_never_gone(live: Path, source: Path) -> None:
+    (live / "own" / "notes").unlink()
+    before = {name: (live / name).stat().st_ino for name in ("own", "db", "db/deep")}
+    refill(live, source, ())
+    assert {name: (live / name).stat().st_ino for name in before} == before
+    assert marks(live) == marks(source)
+
+
+def test_folders_that_forbid_changes_are_changed_and_forbid_them_again(live: Path, source: Path) -> None:
+    write_files(source, {"closed/new": b"new"})
+    write_files(live, {"closed/old": b"old", "mine/data": b"mine", "mine/old": b"old"})
+    (live / "gone" / "inner").mkdir()
+    closed = (live / "closed", live / "mine", live / "gone", source / "closed")
+    for folder in closed:
+        folder.chmod(0o555)
+    refill(live, source, (b"mine/data",))
+    assert tree(live / "closed") == {"new": b"new"}
+    assert tree(live / "mine") == {"data": b"mine"}
+    assert not (live / "gone").exists()
+    assert {stat.S_IMODE((live / name).stat().st_mode) for name in ("closed", "mine")} == {0o555}
+
+
 def test_doing_it_again_mends_what_was_left_half_done(live: Path, source: Path) -> None:
     keep = (b"config.json",)
     refill(live, source, keep)

@@ -32,8 +32,7 @@ def refill(live: Path, source: Path, keep: tuple[bytes, ...]) -> None:
 
     Idempotent; ``source`` is not changed.
     """
-    above = {path[:end] for path in keep for end in range(len(path)) if path[end : end + 1] == b"/"}
-    _empty(os.fsencode(live), b"", frozenset(keep), above)
+    _Emptier(os.fsencode(live), os.fsencode(source), frozenset(keep)).empty(b"")
     copy_content(source, live, keep)
     files.sync_filesystem(live)
 
@@ -46,18 +45,49 @@ def copy_content(source: Path, target: Path, leave_out: tuple[bytes, ...]) -> No
     _copy(os.fsencode(source), os.fsencode(target), b"", frozenset(leave_out))
 
 
-def _empty(root: bytes, below: bytes, keep: frozenset[bytes], above: set[bytes]) -> None:
-    with translated("read", os.path.join(root, below)):
-        names = os.listdir(os.path.join(root, below))
-    for name in names:
-        path = os.path.join(below, name)
-        if path in keep:
-            continue
-        # A link is removed and never followed, whatever lies behind it.
-        if path in above and not os.path.islink(os.path.join(root, path)):
-            _empty(root, path, keep, above)
-        else:
-            files.remove_tree(Path(os.fsdecode(os.path.join(root, path))))
+class _Emptier:
+    """Removes what is not to be kept.  Folders that ``source`` has too stay: one of the user's is never gone."""
+
+    def __init__(self, live: bytes, source: bytes, keep: frozenset[bytes]) -> None:
+        self._live = os.path.realpath(live)
+        self._source = source
+        self._keep = keep
+        self._above = {path[:end] for path in keep for end in range(len(path)) if path[end : end + 1] == b"/"}
+        self._mounts = files.mount_points()
+
+    def empty(self, below: bytes) -> None:
+        folder = os.path.join(self._live, below)
+        with translated("open", folder):
+            mode = stat.S_IMODE(os.stat(folder).st_mode)
+            if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+                os.chmod(folder, mode | stat.S_IRWXU)
+            names = os.listdir(folder)
+        self._empty_of(names, below)
+        if not _is_folder(os.path.join(self._source, below)):
+            # Nothing is copied into it, and so nobody else gives it back what it was.
+            with translated("close", folder):
+                os.chmod(folder, mode)
+
+    def _empty_of(self, names: list[bytes], below: bytes) -> None:
+        for name in names:
+            path = os.path.join(below, name)
+            if path in self._keep:
+                continue
+            if self._stays(path):
+                self.empty(path)
+            else:
+                files.remove_tree(Path(os.fsdecode(os.path.join(self._live, path))))
+
+    def _stays(self, path: bytes) -> bool:
+        place = os.path.join(self._live, path)
+        # A link is removed and never followed, whatever lies behind it; a mount is left to who refuses to remove it.
+        if place in self._mounts or not _is_folder(place):
+            return False
+        return path in self._above or _is_folder(os.path.join(self._source, path))
+
+
+def _is_folder(path: bytes) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
 
 
 def _copy(source: bytes, target: bytes, below: bytes, leave_out: frozenset[bytes]) -> None:
