@@ -6,11 +6,14 @@ import errno
 import os
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.releases import photo, tree, write_files
+from tests.somebody import AS_A_USER, SOMEBODY, WHY_NO_USER
 from trio_update.errors import FileTrouble
 from trio_update.host.refill import asks_for_refill, copy_content, refill
 
@@ -127,6 +130,35 @@ def test_folders_that_forbid_changes_are_changed_and_forbid_them_again(live: Pat
     assert tree(live / "mine") == {"data": b"mine"}
     assert not (live / "gone").exists()
     assert {stat.S_IMODE((live / name).stat().st_mode) for name in ("closed", "mine")} == {0o555}
+
+
+REFILL = """
+import pathlib, sys
+from trio_update.host.refill import refill
+refill(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), tuple(map(str.encode, sys.argv[3:])))
+"""
+
+
+@pytest.mark.skipif(bool(WHY_NO_USER), reason=WHY_NO_USER)
+@pytest.mark.parametrize("mode", [0o755, 0o777])
+def test_folders_of_somebody_else_are_replaced_or_left_to_them(live: Path, source: Path, mode: int) -> None:
+    """As ``sudo`` leaves them: those that could not be emptied have been refused before."""
+    write_files(source, {"logs/new": b"new", "cache/new": b"new"})
+    (live / "logs").mkdir()
+    if mode == 0o777:
+        write_files(live, {"logs/old": b"old", "cache/data": b"mine", "cache/old": b"old"})
+        write_files(live, {"mine/data": b"mine", "mine/old": b"old"})
+    theirs = [live / name for name in ("logs", "cache", "mine") if (live / name).exists()]
+    for folder in theirs:
+        os.chown(folder, SOMEBODY, SOMEBODY)
+        folder.chmod(mode)
+    kept = ("cache/data", "mine/data")
+    subprocess.run([*AS_A_USER, sys.executable, "-c", REFILL, live, source, *kept], check=True)
+    assert tree(live / "logs") == {"new": b"new"}
+    if mode == 0o777:
+        assert tree(live / "cache") == {"new": b"new", "data": b"mine"}
+        assert tree(live / "mine") == {"data": b"mine"}
+        assert {(live / name).stat().st_uid for name in ("cache", "mine")} == {SOMEBODY}
 
 
 def test_doing_it_again_mends_what_was_left_half_done(live: Path, source: Path) -> None:

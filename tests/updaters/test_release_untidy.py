@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,11 +12,10 @@ import trio
 
 from tests.mounts import MOUNTS, mounted
 from tests.releases import ReleaseSite, behind, photo, status_of
+from tests.somebody import AS_A_USER, SOMEBODY, WHY_NO_USER
 from trio_update.demo.github import GitHub
 from trio_update.engine.manager import Manager
 from trio_update.model import Outcome
-
-_SOMEBODY = 4321
 
 
 @pytest.fixture
@@ -67,19 +65,7 @@ async def expect_well(manager: Manager, version: str, *, untidy: bool) -> None:
     assert "stopped in the middle" not in newest.message + newest.apps[0].message
 
 
-# Not root, in a namespace where the files of all others are nobody's.
-_AS_A_USER = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
-
-
-def _why_not() -> str:
-    if os.geteuid() != 0:
-        return "only root can give files to somebody else"
-    if shutil.which("unshare") is None or subprocess.run([*_AS_A_USER, "true"], check=False).returncode:
-        return "there are no user namespaces here"
-    return ""
-
-
-@pytest.mark.skipif(bool(_why_not()), reason=_why_not())
+@pytest.mark.skipif(bool(WHY_NO_USER), reason=WHY_NO_USER)
 async def test_folders_of_somebody_else_are_named_before_anything_changes(web: ReleaseSite) -> None:
     theirs = web.path / "assets" / "cache"
     (theirs / "deep").mkdir(parents=True)
@@ -89,7 +75,7 @@ async def test_folders_of_somebody_else_are_named_before_anything_changes(web: R
         path.mkdir(0o700)
     (web.path / "empty").chmod(0o755)
     for path in (theirs, theirs / "deep", theirs / "deep" / "file", locked, web.path / "empty"):
-        os.chown(path, _SOMEBODY, _SOMEBODY)
+        os.chown(path, SOMEBODY, SOMEBODY)
     before = photo(web.path)
     said = await as_a_user("upgrade", web)
     assert ": assets/cache, assets/cache/deep, locked. " in said
@@ -102,7 +88,7 @@ async def test_folders_of_somebody_else_are_named_before_anything_changes(web: R
     web.expect("v2.0.0")
 
 
-@pytest.mark.skipif(bool(_why_not()), reason=_why_not())
+@pytest.mark.skipif(bool(WHY_NO_USER), reason=WHY_NO_USER)
 @pytest.mark.parametrize("installed", ["by somebody else", "by us"])
 async def test_what_cannot_be_read_is_not_taken_for_nothing(web: ReleaseSite, installed: str) -> None:
     if installed == "by us":
@@ -119,7 +105,7 @@ async def test_what_cannot_be_read_is_not_taken_for_nothing(web: ReleaseSite, in
     web.expect_tidy()
 
 
-@pytest.mark.skipif(bool(_why_not()), reason=_why_not())
+@pytest.mark.skipif(bool(WHY_NO_USER), reason=WHY_NO_USER)
 async def test_a_user_gets_back_a_folder_that_is_gone(web: ReleaseSite) -> None:
     assert "app has succeeded" in await as_a_user("upgrade", web)
     shutil.rmtree(web.path)
@@ -130,5 +116,5 @@ async def test_a_user_gets_back_a_folder_that_is_gone(web: ReleaseSite) -> None:
 async def as_a_user(action: str, web: ReleaseSite) -> str:
     """What a user who is not root is told."""
     urls = (web.github.api_url, web.github.web_url)
-    command = [*_AS_A_USER, sys.executable, "-m", "tests.act_once", action, str(web.folder), *urls]
+    command = [*AS_A_USER, sys.executable, "-m", "tests.act_once", action, str(web.folder), *urls]
     return (await trio.run_process(command, cwd=Path(__file__).parents[2], capture_stdout=True)).stdout.decode()

@@ -59,13 +59,14 @@ class _Emptier:
         folder = os.path.join(self._live, below)
         with translated("open", folder):
             mode = stat.S_IMODE(os.stat(folder).st_mode)
-            if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            shut = not os.access(folder, os.R_OK | os.W_OK | os.X_OK)
+            if shut:
                 os.chmod(folder, mode | stat.S_IRWXU)
             names = os.listdir(folder)
         self._empty_of(names, below)
-        if not _is_folder(os.path.join(self._source, below)):
-            # Nothing is copied into it, and so nobody else gives it back what it was.
-            with translated("close", folder):
+        if shut and not _is_folder(os.path.join(self._source, below)):
+            # Nothing is copied into it, and so nobody else shuts it again.
+            with translated("shut", folder):
                 os.chmod(folder, mode)
 
     def _empty_of(self, names: list[bytes], below: bytes) -> None:
@@ -83,11 +84,16 @@ class _Emptier:
         # A link is removed and never followed, whatever lies behind it; a mount is left to who refuses to remove it.
         if place in self._mounts or not _is_folder(place):
             return False
-        return path in self._above or _is_folder(os.path.join(self._source, path))
+        return path in self._above or (_is_folder(os.path.join(self._source, path)) and _is_ours(place))
 
 
 def _is_folder(path: bytes) -> bool:
     return os.path.isdir(path) and not os.path.islink(path)
+
+
+def _is_ours(path: bytes) -> bool:
+    """Whether its mode and times are ours to set."""
+    return os.geteuid() in (0, os.lstat(path).st_uid)
 
 
 def _copy(source: bytes, target: bytes, below: bytes, leave_out: frozenset[bytes]) -> None:
@@ -104,7 +110,8 @@ def _copy(source: bytes, target: bytes, below: bytes, leave_out: frozenset[bytes
                     os.mkdir(place)
             _copy(source, target, path, leave_out)
             with translated("copy", place):
-                make_alike(os.path.join(source, path), place)
+                if _is_ours(place):
+                    make_alike(os.path.join(source, path), place)
         elif not os.path.lexists(place) and (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISFIFO(mode)):
             with translated("copy", place):
                 if stat.S_ISFIFO(mode):
