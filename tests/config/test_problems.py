@@ -106,6 +106,7 @@ def test_an_app_is_disabled_by_one_line(load: Load, line: str, why: str) -> None
         ("~", "'path' {home} is the home folder itself: an update would replace all of it"),
         ("~/app/..", "'path' {home}/app/.. is the home folder itself: an update would replace all of it"),
         ("~/round", "'path' {home}/round is the home folder itself: an update would replace all of it"),
+        ("~/..", "'path' {home}/.. holds the home folder: an update would replace all of it"),
         ("/", "'path' / is the root of the file system: an update would replace all of it"),
         ("~\x00", "'path' holds a control character"),
     ],
@@ -116,6 +117,41 @@ def test_paths_that_cannot_be_an_apps_folder(load: Load, home: Path, path: str, 
     expected = why.format(home=home)
     # A long path is cut short in the middle of the message.
     assert reason == expected or ("…" in reason and expected.startswith(reason.partition("…")[0]))
+
+
+WEB = "[update_manager web]\ntype: web\nrepo: ada/web\npath: ~/web\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "persistent", "apart"),
+    [
+        ("~/web/themes", "", False),
+        ("~/web/themes", "config.json\n  themes/mine\n  them", False),
+        ("~/alias", "", False),
+        ("~/web/themes", "config.json\n  themes", True),
+        ("~/web/themes/mine", "themes", True),
+        ("~/web-themes", "", True),
+        ("~/web", "", True),
+    ],
+)
+def test_an_app_inside_another_is_not_replaced_with_it(
+    load: Load, home: Path, path: str, persistent: str, apart: bool
+) -> None:
+    (home / "web" / "themes" / "mine").mkdir(parents=True)
+    (home / "web-themes").mkdir()
+    (home / "alias").symlink_to("web/themes")
+    options = f"persistent_files:\n  {persistent}\n" if persistent else ""
+    config = load(f"{WEB}{options}{APP.replace('~/app', path)}")
+    if apart:
+        assert (config.problems, [app.name for app in config.apps]) == ((), ["web", "app"])
+        return
+    (problem,) = config.problems
+    (disabled,) = config.disabled
+    where = path.replace("~", str(home))
+    why = f"'path' {home}/web holds the folder of app, {where}: an update would replace that too. "
+    assert (problem.line, disabled.name, disabled.type) == (4, "web", AppType.WEB)
+    assert problem.message.startswith(f"[update_manager web] {why}")
+    assert [app.name for app in config.apps] == ["app"]
 
 
 def test_lines_within_a_value_are_told(told: Told) -> None:

@@ -18,7 +18,7 @@ from tests.upstream import git, reap_inherited
 from trio_update.config import HealthCheck
 from trio_update.engine.journal import Entry, Journal, Phase
 from trio_update.engine.manager import open_manager
-from trio_update.errors import DataPathHeld, OperationFailed, Reason, Refused
+from trio_update.errors import DataPathHeld, OperationFailed, Reason, Refused, StartFailed
 from trio_update.model import AppName, JobId, JobKind, Outcome
 from trio_update.updaters.base import Target
 from trio_update.updaters.git_effects import MoveHead
@@ -205,6 +205,18 @@ async def test_a_data_path_in_use_is_refused(site: Site) -> None:
         with pytest.raises(DataPathHeld, match=f"process {os.getpid()}"):
             async with open_manager(site.config(), data_path=site.folder / "data"):
                 raise AssertionError("two managers on one DATA_PATH")
+
+
+async def test_a_data_path_that_an_update_would_replace_is_refused(site: Site) -> None:
+    one = await site.add("one")
+    (site.folder / "link").symlink_to(one)
+    for place in (one, one / "data", site.folder / "link" / "data"):
+        with pytest.raises(StartFailed, match=f"{place} lies in the folder of one, {one}, "):
+            async with open_manager(site.config(), data_path=place):
+                raise AssertionError("its journal would be gone with the app")
+    assert not (one / "data").exists()
+    async with open_manager(site.config(), data_path=site.folder / "one-data"):
+        pass
 
 
 async def test_a_stored_snapshot_is_served_at_once(site: Site) -> None:

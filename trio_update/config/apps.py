@@ -96,7 +96,7 @@ def judge_app(name: str, sections: Sequence[Section], look_folder: Look) -> Judg
     faults += _with_sections(sections, [reading for _, reading in read])
     kind, reading = read[0]
     if faults or kind is None:
-        return _disabled(name, kind, faults)
+        return disabled(name, kind, faults)
     return Judged(app=_app(_KINDS[kind], name, reading.values))
 
 
@@ -111,7 +111,7 @@ def judge_built_in(
     readings = [_read_overrides(section, table, known) for section in sections]
     faults += _with_sections(sections, readings)
     if faults:
-        return _disabled(name, AppType.GIT_REPO, faults)
+        return disabled(name, AppType.GIT_REPO, faults)
     if home is None or look_folder(home / built_in.folder) is not None:
         return Judged()
     defaults = {
@@ -174,7 +174,8 @@ def _read_overrides(section: Section, table: Table, known: Table) -> Reading:
     return reading
 
 
-def _disabled(name: str, kind: AppType | None, faults: list[tuple[Section, Fault]]) -> Judged:
+def disabled(name: str, kind: AppType | None, faults: list[tuple[Section, Fault]]) -> Judged:
+    """An app that cannot be managed, for these reasons."""
     reasons = tuple(fault.why for _, fault in faults)
     return Judged(disabled=DisabledApp(name=printable(name, 200), type=kind, reasons=reasons), faults=tuple(faults))
 

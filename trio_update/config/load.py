@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from trio_update.config.apart import keep_apart
 from trio_update.config.apps import BUILT_IN, Judged, app_name, judge_app, judge_built_in
 from trio_update.config.includes import read_sources
 from trio_update.config.ini import Fault, Section
@@ -149,10 +150,15 @@ def _apps(
         judge_app(name, sections, _look_folder) for name, sections in by_app.items() if name not in built_in
     ]
     judged += [judge_built_in(app, by_app.get(name, ()), home, channel, _look_folder) for name, app in built_in.items()]
+    judged = keep_apart(judged, by_app, _real)
     for one in judged:
         for section, fault in one.faults:
             findings.add(section, fault)
     return [one.app for one in judged if one.app], [one.disabled for one in judged if one.disabled]
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
 
 
 def _home() -> Path | None:
@@ -175,6 +181,8 @@ def _look_folder(path: Path) -> str | None:
         other = _stat(forbidden) if forbidden else ""
         if not isinstance(other, str) and os.path.samestat(found, other):
             return f"is {what}: an update would replace all of it"
+    if (home := _home()) is not None and _real(home).is_relative_to(_real(path)):
+        return "holds the home folder: an update would replace all of it"
     return None
 
 

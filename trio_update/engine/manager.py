@@ -14,7 +14,7 @@ from trio_update.engine.board import Board
 from trio_update.engine.hub import Hub
 from trio_update.engine.jobs import Job, JobRunner, Work
 from trio_update.engine.journal import Journal, holder_id
-from trio_update.engine.opening import config_digest, locked, make_folders, restore, tidy_saved
+from trio_update.engine.opening import config_digest, keep_out, locked, make_folders, restore, tidy_saved
 from trio_update.engine.refresh import Refresher, follow_schedule
 from trio_update.engine.settle import settle_all
 from trio_update.engine.work import Worker
@@ -241,6 +241,7 @@ async def open_manager(
 
     Raises: DataPathHeld, StartFailed.
     """
+    await trio.to_thread.run_sync(keep_out, data_path, config.apps)
     await trio.to_thread.run_sync(make_folders, data_path)
     with unwrapped(), locked(data_path):
         become_subreaper()

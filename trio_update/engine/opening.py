@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
 
-from trio_update.config import AppConfig, Config
+from trio_update.config import AppConfig, Config, ExecutableConfig
 from trio_update.engine.board import Board
 from trio_update.errors import FileTrouble, StartFailed
 from trio_update.host.carry import TEMPORARY
@@ -62,6 +62,18 @@ def make_folders(data_path: Path) -> None:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StartFailed(f"DATA_PATH cannot be used: cannot make {folder}: {error.strerror}") from error
+
+
+def keep_out(data_path: Path, apps: Sequence[AppConfig]) -> None:
+    """Refuse a DATA_PATH inside an app's folder: an update would take the journal with it.  Raises: StartFailed."""
+    place = Path(os.path.realpath(data_path))
+    for app in apps:
+        # Of an executable's folder nothing is replaced but the program.
+        if not isinstance(app, ExecutableConfig) and place.is_relative_to(os.path.realpath(app.path)):
+            raise StartFailed(
+                f"DATA_PATH {data_path} lies in the folder of {app.name}, {app.path}, which an update replaces: choose "
+                "another DATA_PATH, or another 'path' for the app"
+            )
 
 
 def tidy_saved(data_path: Path) -> None:

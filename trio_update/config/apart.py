@@ -1,0 +1,48 @@
+"""Apps whose folders lie in one another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from trio_update.config.apps import Judged, disabled
+from trio_update.config.ini import Fault, Section
+from trio_update.config.names import printable
+from trio_update.config.values import AppConfig, WebConfig, ZipConfig
+from trio_update.model import AppType
+
+Resolve = Callable[[Path], Path]
+
+
+def keep_apart(judged: Sequence[Judged], sections: Mapping[str, Sequence[Section]], resolve: Resolve) -> list[Judged]:
+    """Disable each app whose updates, which replace its whole folder, would take that of another one with it.
+
+    A folder that the outer app is told to keep (``persistent_files``) is in no danger.  git leaves what it does not
+    know where it is.  ``resolve`` gives the place that a path means.
+    """
+    apps = [one.app for one in judged if one.app is not None]
+    return [_judge(one, apps, sections, resolve) for one in judged]
+
+
+def _judge(
+    one: Judged, apps: Sequence[AppConfig], sections: Mapping[str, Sequence[Section]], resolve: Resolve
+) -> Judged:
+    app = one.app
+    if not isinstance(app, WebConfig | ZipConfig):
+        return one
+    folder = resolve(app.path)
+    kept = [folder / path for path in app.persistent_files]
+    for other in apps:
+        inner = resolve(other.path)
+        if inner == folder or not inner.is_relative_to(folder) or any(map(inner.is_relative_to, kept)):
+            continue
+        (section,) = sections[app.name]
+        line = next(option.line for option in section.options if option.name == "path")
+        why = (
+            f"'path' {printable(str(app.path), 200)} holds the folder of {other.name}, "
+            f"{printable(str(other.path), 200)}: an update would replace that too. Move one of them, or name the inner "
+            "one in 'persistent_files'"
+        )
+        kind = AppType.WEB if isinstance(app, WebConfig) else AppType.ZIP
+        return disabled(app.name, kind, [(section, Fault(line, why))])
+    return one
