@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -31,14 +32,20 @@ class Site:
 
 
 @asynccontextmanager
-async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[Site]:
-    """Serve on a free port of the loopback until the context ends."""
+async def serving(handler: Handler, tls: ssl.SSLContext | None = None, *, bare: bool = False) -> AsyncIterator[Site]:
+    """Serve on a free port of the loopback until the context ends; ``bare``: without TLS as well, on the same port."""
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        site = Site(listeners[0].socket.getsockname()[1], "http" if tls is None else "https")
+        site = Site(listeners[0].socket.getsockname()[1], "http" if tls is None or bare else "https")
 
         async def connected(stream: trio.SocketStream) -> None:
-            wrapped = stream if tls is None else trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
+            spoken = await stream.socket.recv(1, socket.MSG_PEEK)
+            # A TLS handshake record begins with this byte (RFC 8446, section 5.1), and no method of HTTP does.
+            wrapped = (
+                stream
+                if tls is None or (bare and spoken != b"\x16")
+                else trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
+            )
             connection = Connection(cast(trio.SocketStream, wrapped))
             try:
                 while (request := await connection.request()) is not None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import os
+import socket
 import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,7 @@ from tests.host.http_server import (
 )
 from trio_update.demo.http1 import Connection, Request
 from trio_update.errors import OperationFailed
+from trio_update.host import http
 from trio_update.host.http import BadAnswer, Unreachable, Web, answers, next_address, open_web, redirect_of, shown
 
 SECRET = "hunter2"
@@ -189,6 +192,22 @@ async def test_secrets_stay_with_the_origin_they_were_meant_for(web: Web) -> Non
         assert stranger.requests[0].headers["x-other"] == "fine"
 
 
+async def test_secrets_do_not_change_to_another_scheme(
+    web: Web, certificate: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Host and port are the same: RFC 6454 has three parts."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    safe: dict[str, str] = {}
+
+    async def answer(request: Request, connection: Connection) -> None:
+        await (redirect(safe.pop("url")) if safe else plain(200))(request, connection)
+
+    async with serving(answer, certificate[1], bare=True) as site:
+        safe["url"] = site.url().replace("http:", "https:")
+        await body_of(web, site.url(), Authorization=SECRET)
+        assert [request.headers.get("authorization") for request in site.requests] == [SECRET, None]
+
+
 async def test_secrets_do_not_come_back_on_the_way_home(web: Web) -> None:
     way: dict[str, Handler] = {"/end": plain(200)}
     async with serving(lambda request, connection: way[request.target](request, connection)) as home:
@@ -251,6 +270,20 @@ async def nobody() -> str:
     port = listeners[0].socket.getsockname()[1]
     await listeners[0].aclose()
     return f"127.0.0.1:{port}"
+
+
+async def test_a_connection_that_does_not_come_about_is_given_up(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "CONNECT", 0.5)
+    with trio.fail_after(20), socket.socket() as deaf, ExitStack() as queue:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        # Those that the system accepts of its own accord; the next one waits.
+        for _ in range(2):
+            first = queue.enter_context(socket.socket())
+            first.setblocking(False)
+            first.connect_ex(deaf.getsockname())
+        with pytest.raises(Unreachable, match=r"no connection within 0\.5 s; check the network and the proxy"):
+            await body_of(web, f"http://127.0.0.1:{deaf.getsockname()[1]}/")
 
 
 async def test_a_refused_connection_is_told_without_secrets(web: Web) -> None:
@@ -382,17 +415,21 @@ async def test_where_an_address_has_moved_is_told_without_following() -> None:
 
 async def test_whether_an_address_answers_well() -> None:
     async with serving(
-        script(redirect("/well"), plain(200), plain(503), plain(200, b"", content_encoding="gzip"))
+        script(redirect("/well"), plain(200), plain(400), plain(503), plain(200, b"", content_encoding="gzip"))
     ) as s:
         assert await answers(s.url()) == ""
+        assert await answers(s.url()) == "status 400"
         assert await answers(s.url()) == "status 503"
         assert await answers(s.url()) == ""
     assert "Connection refused" in await answers(f"http://{await nobody()}/")
 
 
-async def test_an_address_that_is_silent_does_not_answer_well(autojump_clock: trio.testing.MockClock) -> None:
+async def test_an_address_that_is_silent_does_not_answer_well(monkeypatch: pytest.MonkeyPatch) -> None:
     async def silent(_: Request, connection: Connection) -> None:
         await connection.pause(10_000)
 
-    async with serving(silent) as site:
-        assert "no answer in time" in await answers(site.url())
+    monkeypatch.setattr(http, "_TIMEOUT", 1.0)
+    with trio.fail_after(20):
+        async with serving(silent) as site:
+            assert "no answer in time" in await answers(site.url())
+            assert site.requests

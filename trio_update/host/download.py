@@ -168,11 +168,8 @@ class _Transfer:
 
     async def _attempt(self) -> None:
         headers = dict(self._headers)
-        if self._sink.size:
-            if self._validator:
-                headers |= {"range": f"bytes={self._sink.size}-", "if-range": self._validator}
-            else:
-                await self._restart()
+        if self._sink.size and self._validator:
+            headers |= {"range": f"bytes={self._sink.size}-", "if-range": self._validator}
         async with self._web.stream("GET", self._url, headers=headers) as response:
             await self._accept(response, asked="range" in headers)
             self._progress.show(self._sink.size, self._total)

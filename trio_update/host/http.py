@@ -102,7 +102,6 @@ class Response:
         self._pieces = answer.aiter_raw()
         self._patience = SILENCE
         self._alive = 0
-        self._ended = False
 
     async def receive(self) -> bytes:
         """The next piece of the body, as it comes (at most 64 KiB); empty at its end.
@@ -112,8 +111,6 @@ class Response:
         """
         if self.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
             raise BadAnswer(f"{shown(self.url)} sent its answer compressed, which was not asked for: refused")
-        if self._ended:
-            return b""
         # Only the waiting counts: a disk that stalls for a minute between two pieces is not the server's silence.
         began = trio.current_time()
         with trio.move_on_after(self._patience) as scope:
@@ -126,7 +123,6 @@ class Response:
         self._alive += len(piece)
         if self._alive >= SIGN_OF_LIFE:
             self._patience, self._alive = SILENCE, 0
-        self._ended = not piece
         return piece
 
     async def _next(self) -> bytes:
