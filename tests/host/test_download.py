@@ -307,6 +307,24 @@ async def test_a_server_that_asks_for_a_pause_gets_it(
     assert 90 <= trio.current_time() - began <= 93
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"retry_after": "Thu, 01 Jan 2026 00:00:00 GMT", "date": "Thu, 01 Jan 2026 00:01:30 GMT"},
+        {"retry_after": "Thu, 01 Jan 1970 00:00:00 GMT", "date": "soon"},
+        {"retry_after": "9" * 5000},
+        {"retry_after": "soon"},
+        {"retry_after": "-3"},
+    ],
+)
+async def test_a_server_that_asks_for_no_pause_that_makes_sense_gets_a_short_one(
+    fetch: Fetch, named: dict[str, Any], autojump_clock: trio.testing.MockClock
+) -> None:
+    began = trio.current_time()
+    await fetch(script(plain(429, **named), plain(200, BODY)))
+    assert 1 <= trio.current_time() - began <= 3
+
+
 async def test_a_pause_that_is_too_long_is_told_instead(fetch: Fetch, autojump_clock: trio.testing.MockClock) -> None:
     began = trio.current_time()
     with pytest.raises(Unreachable, match="asks to wait 3600 s"):
@@ -319,6 +337,16 @@ async def test_a_lasting_refusal_fails_at_once(fetch: Fetch, status: int) -> Non
     with pytest.raises(BadAnswer, match=rf"cannot download a\.zip: .*answered {status}"):
         await fetch(plain(status))
     assert len(fetch.requests) == 1
+
+
+async def test_the_rest_may_come_in_parts(fetch: Fetch, autojump_clock: trio.testing.MockClock) -> None:
+    def part(first: int, last: int) -> Handler:
+        return plain(206, BODY[first : last + 1], content_range=f"bytes {first}-{last}/{len(BODY)}", etag=TAG)
+
+    handler = script(cut(BODY, 100_000, etag=TAG), part(100_000, 199_999), part(200_000, 299_999))
+    # Without size and digest nothing else would tell that half of it is not all.
+    found = await fetch(handler, size=None, digest="")
+    assert (found.size, found.sha256) == (len(BODY), SHA256)
 
 
 async def test_each_attempt_starts_at_the_first_address(fetch: Fetch, autojump_clock: trio.testing.MockClock) -> None:

@@ -243,6 +243,27 @@ async def test_a_probe_without_the_expected_answer_rests_for_a_day(
         assert bench.api_requests == 3
 
 
+@pytest.mark.parametrize("prerelease", [False, True])
+async def test_a_probe_that_told_of_news_need_not_rest(bench: Bench, prerelease: bool) -> None:
+    async with bench.forges() as forges:
+        known = await refresh(forges.forge(""), prerelease=prerelease)
+        bench.github.add(REPO, release("v1.1"))
+        known = await refresh(forges.forge(""), known, prerelease=prerelease)
+        spent = bench.quota_spent
+        assert await refresh(forges.forge(""), known, prerelease=prerelease) == known
+    assert (known.tag, bench.quota_spent) == ("v1.1", spent)
+
+
+async def test_a_probe_of_a_moved_repository_rests_where_it_was_asked(bench: Bench) -> None:
+    bench.github.moved["old/name"] = REPO
+    async with bench.forges() as forges:
+        known = await refresh(forges.forge(""), repo="old/name")
+        bench.github.faults.append(Fault("web", FaultKind.HTML))
+        for _ in range(2):
+            await refresh(forges.forge(""), known, repo="old/name")
+    assert len(bench.github.asked("web")) == 1
+
+
 async def test_the_probe_of_one_kind_or_repository_says_nothing_of_another(bench: Bench) -> None:
     bench.github.add("ada/other", release())
     async with bench.forges() as forges:

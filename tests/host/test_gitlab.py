@@ -224,10 +224,20 @@ async def test_a_login_page_is_not_taken_for_a_gitlab_for_ever(server: Server) -
         assert (await refresh(forges.forge(server.site.url("")))).tag == "v1.0"
 
 
-async def test_trouble_of_the_moment_decides_nothing(server: Server) -> None:
-    server.answers["/api/v1/version"] = 502
+async def test_what_a_forge_is_is_kept_also_when_it_has_not_what_is_wanted(server: Server) -> None:
+    server.answers["/api/v1/version"] = {"version": "1.22"}
     async with server.forges() as forges:
-        with pytest.raises(OperationFailed, match="502"):
+        for _ in range(2):
+            with pytest.raises(NoSuchRelease):
+                await refresh(forges.forge(server.site.url("")))
+    assert server.paths.count("/api/v1/version") == 1
+
+
+@pytest.mark.parametrize(("status", "told"), [(502, "answered 502"), (429, "is not asked again until")])
+async def test_trouble_of_the_moment_decides_nothing(server: Server, status: int, told: str) -> None:
+    server.answers["/api/v1/version"] = status
+    async with server.forges() as forges:
+        with pytest.raises(OperationFailed, match=told):
             await refresh(forges.forge(server.site.url("")))
     assert server.paths == ["/api/v1/version"]
 

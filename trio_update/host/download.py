@@ -230,7 +230,7 @@ class _Transfer:
     async def _gather(self, response: Response, full: trio.MemorySendChannel[bytearray]) -> OperationFailed | None:
         """A failure is returned, not raised: what came before it is still written, for the next attempt."""
         piece, came, failure = bytearray(), self._sink.size, None
-        most = self._limit if self._total is None else min(self._total, self._limit)
+        most = self._limit if self._total is None else self._total
         try:
             while received := await response.receive():
                 came += len(received)
