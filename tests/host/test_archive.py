@@ -405,6 +405,21 @@ def test_a_folder_or_fifo_is_no_archive(tmp_path: Path) -> None:
             read_archive(path)
 
 
+def test_what_is_put_into_the_target_meanwhile_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(build(Item(b"a", b"x"), Item(b"f", b"bad")))
+    (tmp_path / "mine").write_bytes(b"mine")
+    target = tmp_path / "target"
+    target.mkdir()
+
+    def put() -> None:
+        if (target / "a").exists() and not (target / "f").exists():
+            (target / "f").hardlink_to(tmp_path / "mine")
+
+    with pytest.raises(FileTrouble):
+        extract(read_archive(tmp_path / "a.zip"), target, check=put)
+    assert (tmp_path / "mine").read_bytes() == b"mine"
+
+
 def test_links_put_into_the_target_meanwhile_lead_nowhere(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(build(Item(b"a", b"x"), Item(b"d/x", b"bad"), Item(b"f", b"bad")))
     archive = read_archive(tmp_path / "a.zip")

@@ -122,7 +122,7 @@ async def test_another_digest_fails_with_both_values(fetch: Fetch, algorithm: st
 
 
 @pytest.mark.parametrize(
-    "digest", ["crc32:00", "sha256", "sha256:", "sha256:12", "shake_128:00", ":00", "sha256:" + "x" * 64]
+    "digest", ["crc32:00", "sha256", "sha256:", "sha256:12", "shake_128:00", "shake_128:", ":00", "sha256:" + "x" * 64]
 )
 async def test_a_digest_that_cannot_be_checked_is_refused_at_once(fetch: Fetch, digest: str) -> None:
     with pytest.raises(OperationFailed, match=r"a\.zip .* cannot be checked"):

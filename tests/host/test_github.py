@@ -19,7 +19,9 @@ from tests.host.forge_bench import NOW, REPO, TOKEN, Bench, for_job, no_proxies,
 from tests.host.http_server import plain, serving
 from trio_update.config.values import ServerConfig
 from trio_update.demo.github import Fault, FaultKind, SimAsset, SimCommit, SimRelease
+from trio_update.demo.http1 import Connection, Request
 from trio_update.errors import OperationFailed
+from trio_update.host import github_probe
 from trio_update.host.forge import Forge, NoSuchRelease, Purpose, RateLimited
 from trio_update.host.forges import open_forges
 from trio_update.host.http import USER_AGENT, open_web
@@ -90,6 +92,25 @@ async def test_commits_come_as_clients_expect_them(bench: Bench) -> None:
     assert (commits[0].sha, commits[0].message, commits[0].date) == ("0" * 40, "Body", "1704164645")
     assert commits[0].author
     assert commits[0].tag is None
+
+
+async def test_no_more_commits_are_asked_for_than_there_may_be(tmp_path: Path) -> None:
+    commits = [{"sha": f"{number:040x}", "commit": {"message": "Subject"}} for number in range(150)]
+    async with answering(tmp_path, commits) as forge:
+        assert len(await forge.commits(REPO, "main", limit=500, purpose=Purpose.JOB)) == 100
+        assert len(await forge.commits(REPO, "main", limit=7, purpose=Purpose.JOB)) == 7
+
+
+async def test_a_commit_has_the_date_of_who_committed_it_or_else_of_its_author(tmp_path: Path) -> None:
+    def commit(**people: object) -> dict[str, object]:
+        return {"sha": "0" * 40, "commit": {"message": "Subject", **people}}
+
+    ada = {"name": "Ada", "date": "2024-01-02T03:04:05Z"}
+    grace = {"name": "Grace", "date": "2024-01-02T03:04:06Z"}
+    listed = [commit(author=ada, committer=grace), commit(author=ada, committer=None), commit(author=None)]
+    async with answering(tmp_path, listed) as forge:
+        found = await forge.commits(REPO, "main", limit=3, purpose=Purpose.JOB)
+    assert [(one.author, one.date) for one in found] == [("Ada", "1704164646"), ("Ada", "1704164645"), ("", "")]
 
 
 async def test_where_there_is_nothing_advice_is_given(bench: Bench) -> None:
@@ -262,6 +283,42 @@ async def test_a_probe_of_a_moved_repository_rests_where_it_was_asked(bench: Ben
         for _ in range(2):
             await refresh(forges.forge(""), known, repo="old/name")
     assert len(bench.github.asked("web")) == 1
+
+
+async def test_a_probe_does_not_rest_when_the_clock_was_ahead(bench: Bench) -> None:
+    async with bench.forges() as forges:
+        known = await refresh(forges.forge(""))
+        bench.github.faults.append(Fault("web", FaultKind.HTML))
+        await refresh(forges.forge(""), known)
+        bench.clock.now = NOW - 1
+        spent = bench.quota_spent
+        assert await refresh(forges.forge(""), known) == known
+    assert bench.quota_spent == spent
+
+
+async def test_tags_that_are_no_versions_are_no_reason_to_ask(bench: Bench) -> None:
+    bench.github.add(REPO, release("nightly"))
+    async with bench.forges() as forges:
+        known = await refresh(forges.forge(""), prerelease=True)
+        spent = bench.quota_spent
+        assert await refresh(forges.forge(""), known, prerelease=True) == known
+    assert (known.tag, bench.quota_spent) == ("nightly", spent)
+
+
+async def test_a_probe_that_hangs_is_left_alone_after_a_while(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def silent(_: Request, connection: Connection) -> None:
+        await connection.pause(10_000)
+
+    async with bench.forges() as forges:
+        known = await refresh(forges.forge(""))
+    monkeypatch.setattr(github_probe, "_PATIENCE", 1.0)
+    async with serving(silent) as site:
+        bench.github.web_url = site.url("")
+        async with bench.forges() as forges:
+            with trio.fail_after(15):
+                assert (await refresh(forges.forge(""), known)).tag == known.tag
+        assert len(site.requests) == 1
+    assert bench.api_requests == 2
 
 
 async def test_the_probe_of_one_kind_or_repository_says_nothing_of_another(bench: Bench) -> None:
