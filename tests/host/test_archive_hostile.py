@@ -158,6 +158,10 @@ def faulty_entries() -> dict[str, tuple[Item, str]]:
             Item(b"bad/", method=DEFLATED, raw=b"\x03\x01", attributes=0),
             "folder with content",
         ),
+        "folder with more than an empty stream": (
+            Item(b"bad/", method=DEFLATED, raw=b"\1\0\0\xff\xff", attributes=0),
+            "folder with content",
+        ),
         "folder with a size": (
             Item(b"bad/", method=DEFLATED, raw=b"\3\0", attributes=0, central={"size": 5}, local={"size": 5}),
             "folder with content",
@@ -176,6 +180,11 @@ def faulty_entries() -> dict[str, tuple[Item, str]]:
         ),
         "bomb": (Item(b"bad", zeros, method=DEFLATED), "over 200 times"),
         "other disk": (Item(b"bad", b"content", central={"disk": 1}), "another disk"),
+        "masked disk": (Item(b"bad", b"content", central={"disk": MASK16}), "another disk"),
+        "masked disk without a number": (
+            Item(b"bad", b"content", extra=zip64(7), central={"size": MASK, "disk": MASK16}),
+            "another disk",
+        ),
         "local name": (Item(b"bad", b"content", local={"name": b"bat"}), "another name"),
         "longer local name": (Item(b"bad", b"content", local={"name": b"bad2"}), "another name"),
         "local method": (Item(b"bad", b"content", local={"method": 8}), "another way"),

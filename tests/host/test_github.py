@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -20,6 +22,7 @@ from tests.host.http_server import plain, serving
 from trio_update.config.values import ServerConfig
 from trio_update.demo.github import Fault, FaultKind, SimAsset, SimCommit, SimRelease
 from trio_update.demo.http1 import Connection, Request
+from trio_update.demo.repos import make_upstream
 from trio_update.errors import OperationFailed
 from trio_update.host import github_probe
 from trio_update.host.forge import Forge, NoSuchRelease, Purpose, RateLimited
@@ -294,6 +297,37 @@ async def test_a_probe_does_not_rest_when_the_clock_was_ahead(bench: Bench) -> N
         spent = bench.quota_spent
         assert await refresh(forges.forge(""), known) == known
     assert bench.quota_spent == spent
+
+
+@pytest.mark.parametrize("prerelease", [False, True])
+@pytest.mark.parametrize("tag", ["release/1.0", "v1.0 +ü%2F#?"])
+async def test_a_probe_knows_a_tag_whatever_it_is_made_of(bench: Bench, tag: str, prerelease: bool) -> None:
+    bench.github.add(REPO, release(tag))
+    async with bench.forges() as forges:
+        known = await refresh(forges.forge(""), prerelease=prerelease)
+        spent = bench.quota_spent
+        assert await refresh(forges.forge(""), known, prerelease=prerelease) == known
+    assert (known.tag, bench.quota_spent) == (tag, spent)
+
+
+async def test_a_repository_is_the_same_in_other_letters(bench: Bench) -> None:
+    async with bench.forges() as forges:
+        known = await refresh(forges.forge(""))
+        bench.github.faults.append(Fault("web", FaultKind.HTML))
+        await refresh(forges.forge(""), known)
+        probes = len(bench.github.asked("web"))
+        await refresh(forges.forge(""), msgspec.structs.replace(known, repo=REPO.upper()))
+        assert len(bench.github.asked("web")) == probes
+
+
+async def test_a_repository_on_this_machine_is_no_web_host(bench: Bench, tmp_path: Path) -> None:
+    """git would run its programs there, with whatever its owner has configured."""
+    make_upstream(tmp_path / "ada" / "engine")
+    bench.github.web_url = f"file://{tmp_path}"
+    async with bench.forges() as forges:
+        known = await refresh(forges.forge(""), prerelease=True)
+        await refresh(forges.forge(""), known, prerelease=True)
+    assert bench.api_requests == 2
 
 
 async def test_tags_that_are_no_versions_are_no_reason_to_ask(bench: Bench) -> None:
@@ -606,6 +640,7 @@ async def test_a_bad_token_file_is_told_without_what_is_in_it(bench: Bench, cont
             await refresh(forges.forge(""))
     assert f"`github_token_file` {file}" in str(caught.value)
     assert "hush" not in str(caught.value)
+    assert caught.value.__cause__ is None
     assert bench.api_requests == 0
 
 
@@ -615,6 +650,28 @@ async def test_a_folder_for_a_token_is_refused(bench: Bench, tmp_path: Path) -> 
     async with bench.forges() as forges:
         with pytest.raises(OperationFailed, match="it is no file"):
             await refresh(forges.forge(""))
+
+
+async def test_a_pipe_for_a_token_is_refused_and_not_waited_for(bench: Bench, tmp_path: Path) -> None:
+    bench.use_token()
+    bench.token_file = tmp_path / "pipe"
+    os.mkfifo(bench.token_file)
+    refused = trio.Event()
+
+    async def let_go() -> None:
+        with trio.move_on_after(10):
+            await refused.wait()
+            return
+        # So that a thread that waits for a writer does not wait for ever.
+        os.close(os.open(tmp_path / "pipe", os.O_RDWR | os.O_NONBLOCK))
+        raise AssertionError("it was waited for")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(let_go)
+        with pytest.raises(OperationFailed, match="it is no file"):
+            async with bench.forges() as forges:
+                await refresh(forges.forge(""))
+        refused.set()
 
 
 async def test_a_token_that_others_can_read_is_warned_of_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

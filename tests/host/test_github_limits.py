@@ -21,6 +21,7 @@ from trio_update.model import RateLimit
 __all__ = ["no_proxies"]
 
 HOUR = 3600.0
+USED_UP = {"x-ratelimit-limit": "60", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "1800000100"}
 
 
 @pytest.fixture
@@ -210,6 +211,35 @@ async def test_of_two_clocks_that_may_be_right_the_later_one_counts(mock_clock: 
         assert caught.value.until - NOW - shift == 1800
 
 
+async def test_what_is_asked_for_counts_before_what_can_be_reckoned(mock_clock: MockClock) -> None:
+    budget = Budget("host", lambda: NOW)
+    budget.learn(429, USED_UP | {"retry-after": "7"}, refused=True)
+    refusal = budget.refusal("slow down")
+    assert (refusal.until - NOW, "it asks to wait (it says: slow down)" in str(refusal)) == (7, True)
+
+
+async def test_why_it_waits_outlives_a_restart(bench: Bench, mock_clock: MockClock) -> None:
+    bench.github.faults.append(Fault("api", FaultKind.SECONDARY_LIMIT, retry_after=600))
+    async with bench.forges() as forges:
+        await limited(forges)
+    async with bench.forges() as forges:
+        assert "it asks to wait" in str(await limited(forges))
+        assert bench.api_requests == 1
+
+
+async def test_a_block_that_is_over_does_not_come_back(bench: Bench, mock_clock: MockClock) -> None:
+    """When the clock is set back, it would be to come once more."""
+    bench.github.faults.append(Fault("api", FaultKind.SECONDARY_LIMIT, retry_after=600))
+    async with bench.forges() as forges:
+        await limited(forges)
+        later(bench, mock_clock, 601)
+        await refresh(forges.forge(""))
+    bench.clock.now -= 300
+    bench.github.clock = lambda: bench.clock.now + 300
+    async with bench.forges() as forges:
+        await refresh(forges.forge(""))
+
+
 async def test_strikes_outlive_a_restart(bench: Bench, mock_clock: MockClock) -> None:
     for number in range(2):
         bench.github.faults.append(Fault("api", FaultKind.SECONDARY_LIMIT))
@@ -290,10 +320,16 @@ async def test_a_kept_block_that_is_too_far_ahead_is_void(bench: Bench, mock_clo
         ({"x-ratelimit-limit": "60", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "1900000000"}, 7200, 7200),
         ({"x-ratelimit-limit": "x", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "1800000100"}, 60, 75),
         ({"date": "rubbish"}, 60, 75),
+        ({"retry-after": "\xb2"}, 60, 75),
+        ({"x-ratelimit-limit": "\xb2", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "1800000100"}, 60, 75),
+        # Its clock, when it tells it, and else ours.
+        (USED_UP | {"date": "Fri, 15 Jan 2027 08:01:00 GMT"}, 41, 41),
     ],
 )
 async def test_headers_of_every_kind(headers: dict[str, str], least: float, most: float, mock_clock: MockClock) -> None:
     budget = Budget("host", lambda: NOW)
+    # Of another time: what this one said of its clock is forgotten.
+    budget.learn(200, {"date": "Fri, 15 Jan 2027 09:00:00 GMT"}, refused=False)
     budget.learn(403, headers, refused=True)
     with pytest.raises(RateLimited) as caught:
         budget.check(Purpose.JOB)

@@ -141,10 +141,13 @@ async def test_gitlab_by_tag_and_commits(server: Server) -> None:
         with pytest.raises(NoSuchRelease, match="has no release v9"):
             await forge.by_tag(REPO, "v9", purpose=Purpose.JOB)
         (found,) = await forge.commits(REPO, "main", limit=1, purpose=Purpose.JOB)
-    assert (found.sha, found.author, found.date, found.subject, found.message) == (
-        "ab" * 20, "Ada", "1704164645", "One", "B",
-    )  # fmt: skip
-    assert server.site.requests[-1].target.endswith("ref_name=main&per_page=1")
+        assert (found.sha, found.author, found.date, found.subject, found.message) == (
+            "ab" * 20, "Ada", "1704164645", "One", "B",
+        )  # fmt: skip
+        assert server.site.requests[-1].target.endswith("ref_name=main&per_page=1")
+        server.answers[f"{PROJECT}/repository/commits"] = [commit] * 150
+        assert len(await forge.commits(REPO, "main", limit=500, purpose=Purpose.JOB)) == 100
+        assert server.site.requests[-1].target.endswith("ref_name=main&per_page=100")
 
 
 async def test_a_gitlab_project_that_has_moved(server: Server) -> None:

@@ -29,7 +29,7 @@ _PATIENCE = 20.0
 _TOTAL = 60.0
 _LARGEST = 4 * 1024 * 1024
 _LATEST = re.compile(r"/(?P<repo>[^/]+/[^/]+)/releases/tag/(?P<tag>.+)")
-_REF = re.compile(rb"refs/tags/(.+?)(?:\^\{\})?$", re.MULTILINE)
+_REF = re.compile(rb"refs/tags/(.+)$", re.MULTILINE)
 # The user's helpers and agents would hand out credentials, and other transports run programs.
 _OPTIONS = (
     ("credential.helper", ""),
