@@ -322,7 +322,7 @@ async def test_a_repository_is_the_same_in_other_letters(bench: Bench) -> None:
 
 async def test_a_repository_on_this_machine_is_no_web_host(bench: Bench, tmp_path: Path) -> None:
     """git would run its programs there, with whatever its owner has configured."""
-    make_upstream(tmp_path / "ada" / "engine")
+    make_upstream(tmp_path / "ada" / "engine", tags=())
     bench.github.web_url = f"file://{tmp_path}"
     async with bench.forges() as forges:
         known = await refresh(forges.forge(""), prerelease=True)
