@@ -193,11 +193,8 @@ class _Unpacker:
                 raise self._bad(entry, "ends before the end of its packed bytes")
             data = packed
             while True:
-                # One byte more than there may be, so that too long a stream shows.  The limit is never 0: that means
-                # none to zlib.
-                limit = min(_PIECE_OUT, left + 1)
                 try:
-                    piece = inflater.decompress(data, limit)
+                    piece = inflater.decompress(data, _PIECE_OUT)
                 except zlib.error as error:
                     raise self._bad(entry, f"cannot be unpacked: {error}") from error
                 left -= len(piece)
@@ -207,7 +204,7 @@ class _Unpacker:
                     yield piece
                 data = inflater.unconsumed_tail
                 # zlib may hold back output for want of space although it took all of the input.
-                if not data and len(piece) < limit:
+                if not data and len(piece) < _PIECE_OUT:
                     break
         if not inflater.eof:
             raise self._bad(entry, "does not end where its packed bytes end")
