@@ -214,6 +214,29 @@ async def test_what_each_command_asks(arguments: list[str], method: str, params:
     assert server.params_of(method) == [params]
 
 
+async def test_a_file_is_not_flooded_with_progress() -> None:
+    async def upgrade(server: ScriptedServer, params: dict[str, Any]) -> str:
+        for name in ("a.zip", "b.zip"):
+            await server.say("panel", *(f"Downloading {name}: {done} KiB / 9 KiB [{done * 11}%]" for done in range(9)))
+            await server.say("panel", f"Downloading {name}: 9 KiB / 9 KiB [100%]")
+        await server.say("panel", *(f"Receiving objects: {percent}% (1/20)" for percent in range(9)))
+        await server.say("panel", "Receiving objects: 100% (20/20), done.")
+        await server.say("panel", "Receiving objects: 44%", complete=True)
+        return "ok"
+
+    async with scripted_server({"machine.update.upgrade": upgrade}) as server:
+        plain = await ask(server, "upgrade", "panel")
+    assert plain.out.splitlines() == [
+        "Downloading a.zip: 0 KiB / 9 KiB [0%]",
+        "Downloading a.zip: 9 KiB / 9 KiB [100%]",
+        "Downloading b.zip: 0 KiB / 9 KiB [0%]",
+        "Downloading b.zip: 9 KiB / 9 KiB [100%]",
+        "Receiving objects: 0% (1/20)",
+        "Receiving objects: 100% (20/20), done.",
+        "Receiving objects: 44%",
+    ]
+
+
 async def test_upgrade_prints_a_line_for_each_message_of_its_job() -> None:
     async def upgrade(server: ScriptedServer, params: dict[str, Any]) -> str:
         await server.say("other", "not ours", proc_id=8)

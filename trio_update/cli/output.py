@@ -6,9 +6,11 @@ All text that reaches this module came over the network and is shown as text: wh
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
+import time
 import unicodedata
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -19,7 +21,9 @@ import msgspec
 
 from trio_update.cli.report import Line, Report
 from trio_update.errors import Reason
+from trio_update.progress import read_progress
 
+_PROGRESS_SECONDS = 5.0
 DONE, FAILED, USAGE, UNREACHABLE, REFUSED, ABORTED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
 # Reasons that say the request itself was wrong, not that the moment was.
@@ -129,9 +133,23 @@ class PlainOutput:
 class _PlainDisplay:
     def __init__(self, prefixed: bool) -> None:
         self._prefixed = prefixed
+        self._shown = ("", -math.inf)
 
     def message(self, application: str, text: str, *, complete: bool) -> None:
+        if not complete and self._is_too_soon(application, text):
+            return
         _say(clean(f"{application}: {text}" if self._prefixed else text))
+
+    def _is_too_soon(self, application: str, text: str) -> bool:
+        """Whether a file would be flooded: of what moves on a terminal only a line now and then is worth keeping."""
+        progress = read_progress(clean(text))
+        if progress is None or progress.last:
+            return False
+        what, now = f"{application}: {progress.what}", time.monotonic()
+        if self._shown[0] == what and now - self._shown[1] < _PROGRESS_SECONDS:
+            return True
+        self._shown = (what, now)
+        return False
 
     def note(self, line: Line) -> None:
         _say(clean(line.text))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,14 +14,9 @@ from rich.text import Text
 
 from trio_update.cli.output import Display, Failure, clean, say_error
 from trio_update.cli.report import Grid, Line, Report, Tone
+from trio_update.progress import read_progress
 
 _STYLES = {Tone.PLAIN: "", Tone.GOOD: "green", Tone.NEWS: "cyan", Tone.BAD: "red", Tone.FAINT: "dim"}
-# As `git fetch` writes it: "remote: Counting objects:  45% (9/20), 1.20 MiB | 3.00 MiB/s".
-_PERCENT = re.compile(r"(?:remote: )?(?P<what>[^%:]{1,60}):\s+(?P<percent>\d{1,3})%(?: \([^)]*\))?(?:, .*)?")
-# Our own downloads: "Downloading app.zip: 1200 KiB / 3000 KiB [40%]"; without the total when nobody knows it.
-_DOWNLOAD = re.compile(
-    r"(?P<what>Downloading .{1,200}): (?P<done>\d+ KiB)(?: / (?P<total>\d+ KiB) \[(?P<percent>\d+)%\])?"
-)
 _WIDEST = 40
 _BAR = 40
 
@@ -89,10 +83,11 @@ class _LiveDisplay:
         self._task = self._progress.add_task("", percent="")
 
     def message(self, application: str, text: str, *, complete: bool) -> None:
-        progress = None if complete else _progress_of(text)
-        if progress is not None:
-            what, percent, amount = progress
-            self._show_bar(f"{application}: {what}" if self._prefixed else what, percent, amount)
+        progress = None if complete else read_progress(clean(text))
+        # The last one stays on the screen, as git leaves it.
+        if progress is not None and not progress.last:
+            what = f"{application}: {progress.what}" if self._prefixed else progress.what
+            self._show_bar(what, progress.percent, progress.amount)
             return
         self._print(Text(clean(f"{application}: {text}" if self._prefixed else text, lines=True)))
         if complete:
@@ -124,7 +119,7 @@ class _LiveDisplay:
         self._progress.stop()
 
     def _show_bar(self, what: str, percent: int | None, amount: str = "") -> None:
-        known = amount if percent is None else f"{percent}%{amount}"
+        known = amount if percent is None else f"{percent}% {amount}".rstrip()
         self._progress.update(self._task, description=clean(what)[:_WIDEST], completed=percent or 0, percent=known)
         self._running = True
         self._move()
@@ -138,23 +133,6 @@ class _LiveDisplay:
             self._console.print(text)
         else:
             self._held.append(text)
-
-
-def _progress_of(text: str) -> tuple[str, int | None, str] | None:
-    """What is going on, its percentage, and what of it there is to tell besides; ``None`` for any other message.
-
-    The last line of each ("100% (20/20), done.", "[100%]") is a message: it stays on the screen, as git leaves it.
-    """
-    text = clean(text).strip()
-    if (found := _DOWNLOAD.fullmatch(text)) is not None:
-        if found["percent"] is None:
-            return found["what"], None, found["done"]
-        percent = int(found["percent"])
-        return None if percent >= 100 else (found["what"], percent, f" of {found['total']}")
-    found = _PERCENT.fullmatch(text)
-    if found is None or text.endswith("done."):
-        return None
-    return found["what"], min(int(found["percent"]), 100), ""
 
 
 def _line(line: Line) -> Text:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -16,16 +15,14 @@ from trio_update.engine.transaction import Conduct
 from trio_update.errors import Aborted, OperationFailed, Reason, Refused, TrioUpdateError
 from trio_update.events import JobMessage
 from trio_update.model import AppName, AppOutcome, JobId, JobKind, JobRecord, JobState, JobView, Outcome
+from trio_update.progress import Progress, read_progress
 
 _log = logging.getLogger(__name__)
 
 KEPT_LINES = 2000
 KEPT_JOBS = 20
-# git alone writes a progress line for every percent; four a second is what a reader can follow.
+# git writes a progress line for every percent; four a second is what a reader can follow.
 _PROGRESS_SECONDS = 0.25
-_PROGRESS = re.compile(r"(?:remote: )?(?P<what>[^:]{1,60}):\s+(?P<percent>\d{1,3})%")
-# Our own, four a second already.
-_DOWNLOAD = re.compile(r"(?P<what>Downloading .{1,200}): \d+ KiB(?: / \d+ KiB \[\d+%\])?$")
 
 
 @dataclass(eq=False)
@@ -57,25 +54,22 @@ class Job(Conduct):
         return f"{prefix}{self.name}"
 
     def report(self, message: str) -> None:
-        if self._is_too_soon(message):
+        progress = read_progress(message)
+        if progress is not None and self._is_too_soon(progress):
             return
-        what = _progress(message)
-        if what is not None and self.log and _progress(self.log[-1]) == what:
+        if progress is not None and self.log and _what(self.log[-1]) == progress.what:
             # Ten minutes of progress would push everything else out of the log.
             self.log.pop()
         self.log.append(message)
         self._publish(message)
 
-    def _is_too_soon(self, message: str) -> bool:
+    def _is_too_soon(self, progress: Progress) -> bool:
         """Whether a progress line comes too soon after the last one of its kind."""
-        found = _PROGRESS.match(message)
-        if found is None:
-            return False
         now = trio.current_time()
         what, shown_at = self._shown
-        if what == found["what"] and now - shown_at < _PROGRESS_SECONDS and found["percent"] != "100":
+        if what == progress.what and now - shown_at < _PROGRESS_SECONDS and progress.percent not in {None, 100}:
             return True
-        self._shown = found["what"], now
+        self._shown = progress.what, now
         return False
 
     def complete(self, message: str) -> None:
@@ -121,10 +115,9 @@ class Job(Conduct):
         )
 
 
-def _progress(message: str) -> str | None:
-    """What a message tells the progress of; ``None`` when it is none of those that the next one makes obsolete."""
-    found = _DOWNLOAD.match(message) or _PROGRESS.match(message)
-    return None if found is None else found["what"]
+def _what(message: str) -> str | None:
+    progress = read_progress(message)
+    return None if progress is None else progress.what
 
 
 Work = Callable[[Job], Awaitable[None]]

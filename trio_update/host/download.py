@@ -15,6 +15,7 @@ from trio_update.errors import OperationFailed
 from trio_update.groups import unwrapped
 from trio_update.host.download_sink import Digest, Sink
 from trio_update.host.http import SIGN_OF_LIFE, BadAnswer, Headers, Response, Unreachable, Web, printable, shown
+from trio_update.progress import download_message
 
 ATTEMPTS = 5
 """So many attempts, one after the other, may bring nothing new."""
@@ -77,7 +78,7 @@ async def download(
 
 
 class _Progress:
-    """``Downloading NAME: X KiB / Y KiB [P%]``, at most four times a second; KiB rounded up, so that X reaches Y."""
+    """Tells how far a download has got, at most four times a second."""
 
     def __init__(self, name: str, report: Callable[[str], None]) -> None:
         self.name = name
@@ -89,16 +90,10 @@ class _Progress:
         now = trio.current_time()
         if now < self._next and not last:
             return
-        line = f"Downloading {self.name}: {_kib(done)} KiB"
-        if total is not None:
-            line += f" / {_kib(total)} KiB [{done * 100 // total if total else 100}%]"
+        line = download_message(self.name, done, total)
         if line != self._last:
             self.say(line)
         self._last, self._next = line, now + _REPORTS
-
-
-def _kib(size: int) -> int:
-    return -(-size // 1024)
 
 
 class _Again(Unreachable):

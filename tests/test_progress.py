@@ -1,0 +1,59 @@
+"""What is progress among the messages of a job, and what is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from trio_update.progress import Progress, download_message, read_progress
+
+
+@pytest.mark.parametrize(
+    ("message", "progress"),
+    [
+        ("Receiving objects:  45% (9/20), 1.20 MiB | 3.00 MiB/s", Progress("Receiving objects", 45)),
+        ("remote: Counting objects:   0% (1/300)", Progress("Counting objects", 0)),
+        ("Resolving deltas: 100% (20/20), done.", Progress("Resolving deltas", 100, last=True)),
+        ("Receiving objects: 100% (20/20)\n", Progress("Receiving objects", 100)),
+        ("Updating files: 100% (7/7), done.\r", Progress("Updating files", 100, last=True)),
+        ("Odd: 400%", Progress("Odd", 100)),
+        ("Downloading a.zip: 12 KiB / 30 KiB [40%]", Progress("Downloading a.zip", 40, "of 30 KiB")),
+        ("Downloading a.zip: 30 KiB / 30 KiB [100%]", Progress("Downloading a.zip", 100, "of 30 KiB", last=True)),
+        ("Downloading 9% of: it.zip: 12 KiB", Progress("Downloading 9% of: it.zip", None, "12 KiB")),
+    ],
+)
+def test_what_tells_how_far_something_is(message: str, progress: Progress) -> None:
+    assert read_progress(message) == progress
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "",
+        "disk: 95% of it is used",
+        "95%",
+        "Downloading a.zip: no route; trying again in 2 s",
+        "Downloading a.zip",
+        "pip: Downloading trio-0.30.whl (12 kB)",
+        f"{'x' * 61}: 45% (9/20)",
+        "several\nlines: 45% (9/20)",
+    ],
+)
+def test_what_does_not(message: str) -> None:
+    assert read_progress(message) is None
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "message"),
+    [
+        (0, 0, "Downloading a.zip: 0 KiB / 0 KiB [100%]"),
+        (1, 2048, "Downloading a.zip: 1 KiB / 2 KiB [0%]"),
+        (2047, 2048, "Downloading a.zip: 2 KiB / 2 KiB [99%]"),
+        (2048, 2048, "Downloading a.zip: 2 KiB / 2 KiB [100%]"),
+        (5 << 30, None, "Downloading a.zip: 5242880 KiB"),
+    ],
+)
+def test_what_we_write_we_can_read(done: int, total: int | None, message: str) -> None:
+    assert download_message("a.zip", done, total) == message
+    progress = read_progress(message)
+    assert progress is not None
+    assert (progress.what, progress.last) == ("Downloading a.zip", done == total)

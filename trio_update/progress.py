@@ -1,0 +1,55 @@
+"""Messages that tell how far something has got: how ours are written, and how ours and git's are read.
+
+They stay text, because that is what clients know; whoever shows them better than as one line after the other (a bar,
+a log that is not flooded) reads them here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+# "Receiving objects:  45% (9/20), 1.20 MiB | 3.00 MiB/s"; "remote: " in front of what the other side does.
+_GIT = re.compile(r"(?:remote: )?(?P<what>[^%:\n]{1,60}):\s+(?P<percent>\d{1,3})%(?: \([^)]*\))?(?P<more>, .*)?")
+_OURS = re.compile(
+    r"(?P<what>Downloading .{1,200}): (?P<done>\d+ KiB)(?: / (?P<total>\d+ KiB) \[(?P<percent>\d{1,3})%\])?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far ``what`` has got; ``percent`` is ``None`` when nobody knows how much there is.
+
+    ``amount``: what there is to tell besides, for a reader.  ``last``: nothing follows that makes it obsolete.
+    """
+
+    what: str
+    percent: int | None
+    amount: str = ""
+    last: bool = False
+
+
+def read_progress(message: str) -> Progress | None:
+    """What a message tells of progress; ``None`` for any other."""
+    message = message.strip()
+    if (found := _OURS.fullmatch(message)) is not None:
+        if found["percent"] is None:
+            return Progress(found["what"], None, found["done"])
+        percent = min(int(found["percent"]), 100)
+        return Progress(found["what"], percent, f"of {found['total']}", last=percent == 100)
+    if (found := _GIT.fullmatch(message)) is not None:
+        last = (found["more"] or "").endswith("done.")
+        return Progress(found["what"], min(int(found["percent"]), 100), last=last)
+    return None
+
+
+def download_message(name: str, done: int, total: int | None) -> str:
+    """``Downloading NAME: X KiB / Y KiB [P%]`` for so many bytes; KiB rounded up, so that X reaches Y."""
+    line = f"Downloading {name}: {_kib(done)} KiB"
+    if total is not None:
+        line += f" / {_kib(total)} KiB [{done * 100 // total if total else 100}%]"
+    return line
+
+
+def _kib(size: int) -> int:
+    return -(-size // 1024)
