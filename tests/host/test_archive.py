@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import io
+import itertools
 import os
+import random
 import shutil
 import socket
 import stat
 import struct
 import subprocess
 import tempfile
+import threading
 import tracemalloc
 import zipfile
 import zlib
@@ -36,7 +39,7 @@ from tests.host.zips import (
     zip64,
 )
 from trio_update.errors import FileTrouble
-from trio_update.host import archive_pack
+from trio_update.host import archive_names, archive_pack
 from trio_update.host.archive import Archive, BadArchive, Entry, extract, pack, read_archive
 from trio_update.host.archive_directory import judge
 
@@ -524,6 +527,97 @@ def test_large_values_go_to_zip64(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (b"PK\6\6" in data, data[-22:]) == (True, end(MASK16, MASK, MASK))
     _, target = unpacked(tmp_path, data)
     assert tree_of(target) == tree_of(tmp_path / "source")
+
+
+def test_a_directory_that_begins_far_behind_needs_zip64(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive_pack, "LIMIT32", 300)
+    (tmp_path / "source").mkdir()
+    for name in "ab":
+        (tmp_path / "source" / name).write_bytes(bytes(250))
+    pack(tmp_path / "source", tmp_path / "a.zip", leave_out=no_entry_is_left_out)
+    data = (tmp_path / "a.zip").read_bytes()
+    (size,) = struct.unpack_from("<L", data, len(data) - 10)
+    assert size < 300
+    assert data.endswith(end(2, size, MASK))
+    _, target = unpacked(tmp_path, data)
+    assert tree_of(target) == tree_of(tmp_path / "source")
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_packing_can_be_ended_at_every_entry(tmp_path: Path, kind: str) -> None:
+    for name in "abc":
+        path = tmp_path / "source" / name
+        path.mkdir(parents=True) if kind == "folder" else path.parent.mkdir(exist_ok=True)
+        if kind == "file":
+            path.touch()
+    calls = 0
+
+    def stop() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pack(tmp_path / "source", tmp_path / "a.zip", leave_out=no_entry_is_left_out, check=stop)
+    assert not (tmp_path / "a.zip").exists()
+
+
+def test_a_file_that_grows_meanwhile_is_packed_as_long_as_it_was(tmp_path: Path) -> None:
+    content = random.Random(1).randbytes(3 << 19)
+    file = tmp_path / "source" / "log"
+    file.parent.mkdir()
+    file.write_bytes(content)
+
+    def grow() -> None:
+        with file.open("ab") as log:
+            log.write(bytes(1 << 20))
+
+    pack(file.parent, tmp_path / "a.zip", leave_out=no_entry_is_left_out, check=at_the_second_call(grow))
+    _, target = unpacked(tmp_path, (tmp_path / "a.zip").read_bytes())
+    assert (target / "log").read_bytes() == content
+
+
+def test_a_file_that_gets_shorter_meanwhile_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "source" / "log"
+    file.parent.mkdir()
+    file.write_bytes(bytes(3 << 20))
+    with pytest.raises(FileTrouble, match="log: it became shorter"):
+        shorten = at_the_second_call(lambda: os.truncate(file, 3 << 19))
+        pack(file.parent, tmp_path / "a.zip", leave_out=no_entry_is_left_out, check=shorten)
+    assert not (tmp_path / "a.zip").exists()
+
+
+def at_the_second_call(do: Callable[[], None]) -> Callable[[], None]:
+    """Do it at the second call: the first comes before the file is opened."""
+    calls = itertools.count()
+
+    def check() -> None:
+        if next(calls) == 1:
+            do()
+
+    return check
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "source" / "log"
+    file.parent.mkdir()
+    file.touch()
+    judge_name = archive_names.fault_of
+
+    def replace(name: bytes) -> str | None:
+        file.unlink()
+        os.mkfifo(file)
+        return judge_name(name)
+
+    monkeypatch.setattr(archive_pack, "fault_of", replace)
+    # Lets go of who waits for a writer, so that this test fails then and does not hang.
+    writer = threading.Timer(10, lambda: os.close(os.open(file, os.O_WRONLY | os.O_NONBLOCK)))
+    writer.start()
+    with pytest.raises(FileTrouble, match="log: it was replaced"):
+        pack(file.parent, tmp_path / "a.zip", leave_out=no_entry_is_left_out)
+    assert writer.is_alive()
+    writer.cancel()
 
 
 def test_a_folder_of_too_much_is_not_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,6 +116,11 @@ PAIRS = {
 }
 
 
+def test_a_folder_that_others_need_may_be_named_once(tmp_path: Path) -> None:
+    items = [Item(name, attributes=0) for name in (b"a/b", b"a/", b"a/")]
+    assert "twice" in str(refusal(tmp_path, build(*items)))
+
+
 @pytest.mark.parametrize("case", PAIRS)
 def test_names_that_cannot_exist_beside_each_other(tmp_path: Path, case: str) -> None:
     one, other, why = PAIRS[case]
