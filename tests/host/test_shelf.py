@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trio_update.host import files
 from trio_update.host.shelf import Kept, Record, Shelf, write_record
 
 
@@ -174,6 +175,24 @@ def test_pruning_without_the_installed_version_keeps_the_last(shelf: Shelf) -> N
     fill(shelf, "v1", "v2", "v3")
     shelf.prune("v9", 2)
     assert names(shelf) == ["v2", "v3"]
+
+
+def test_a_removal_that_was_cut_short_leaves_no_version_without_its_asset(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(shelf, "v1", "v2")
+    remove = files.remove_tree
+
+    def cut(path: Path) -> None:
+        if path.is_dir():
+            (path / "asset").unlink()
+            raise KeyboardInterrupt
+        remove(path)
+
+    monkeypatch.setattr(files, "remove_tree", cut)
+    with pytest.raises(KeyboardInterrupt):
+        shelf.prune("v2", 0)
+    assert names(shelf) == ["v2"]
 
 
 def test_use_makes_a_version_younger_and_never_older(shelf: Shelf) -> None:

@@ -262,13 +262,12 @@ class Builder:
         )
 
     def _shelve(self, shelved: Sequence[tuple[str, str]], version: str, *, old_tree: str) -> Shelve:
-        replaced = self.seen.info.version if self.seen.info is not None else ""
         return Shelve(
             shelf=str(self.place.shelf.path),
             stage=str(self.stage),
             staged=tuple(shelved),
             installed=version,
-            replaced="" if replaced == version else replaced,
+            replaced=self.seen.info.version if self.seen.info is not None else "",
             turn=self.turn,
             # What we packed may hold files of the user's that nobody could tell from the version's own.
             keep=max(self.config.keep_versions, any(folder.endswith(PACKED) for folder, _ in shelved)),
