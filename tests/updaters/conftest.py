@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.releases import ReleaseSite
+from tests.releases import ReleaseSite, behind
 from tests.upstream import Bench, Upstream
 from trio_update.demo.github import GitHub, serve_github
 
@@ -31,24 +31,16 @@ async def github() -> AsyncIterator[GitHub]:
         nursery.cancel_scope.cancel()
 
 
-def _behind(folder: Path, github: GitHub, kind: str) -> ReleaseSite:
-    site = ReleaseSite(folder, github, kind)
-    site.install("v1.0.0")
-    site.publish("v1.0.0")
-    site.publish("v2.0.0", title="The second", notes="Better.")
-    return site
-
-
 @pytest.fixture(params=["web", "zip", "executable"])
 def site(request: pytest.FixtureRequest, tmp_path: Path, github: GitHub) -> ReleaseSite:
-    return _behind(tmp_path, github, request.param)
+    return behind(tmp_path, github, request.param)
 
 
 @pytest.fixture
 def web(tmp_path: Path, github: GitHub) -> ReleaseSite:
-    return _behind(tmp_path, github, "web")
+    return behind(tmp_path, github, "web")
 
 
 @pytest.fixture
 def executable(tmp_path: Path, github: GitHub) -> ReleaseSite:
-    return _behind(tmp_path, github, "executable")
+    return behind(tmp_path, github, "executable")

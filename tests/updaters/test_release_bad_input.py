@@ -405,11 +405,15 @@ async def test_a_folder_of_a_git_repository_is_left_alone(site: ReleaseSite, abo
         await site.expect_failure(manager, "inside the git repository", recover=True)
 
 
+@pytest.mark.parametrize("link", [False, True])
 async def test_a_home_that_is_a_git_repository_does_not_count(
-    web: ReleaseSite, monkeypatch: pytest.MonkeyPatch
+    web: ReleaseSite, monkeypatch: pytest.MonkeyPatch, link: bool
 ) -> None:
     home = web.path.parent
     git(home, "init", "-q")
+    if link:
+        home = web.folder / "home"
+        home.symlink_to("apps")
     monkeypatch.setenv("HOME", str(home))
     async with web.manager() as (manager, _):
         assert status_of(manager).warnings == ()
