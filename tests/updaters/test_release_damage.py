@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.releases import PROGRAM, ReleaseSite, behind, status_of
+from tests.releases import PROGRAM, ReleaseSite, behind, program_of, status_of
 from trio_update.demo.github import GitHub
+from trio_update.host.shelf import Shelf
 
 DAMAGE = "Files are missing or changed, a recovery brings them back: "
 
@@ -100,6 +101,14 @@ async def test_what_is_the_users_is_no_damage(app: ReleaseSite) -> None:
         assert status_of(manager).anomalies == (f"{DAMAGE}assets/same.svg",)
 
 
+async def test_a_folder_of_the_users_lacks_nothing_of_the_release(app: ReleaseSite) -> None:
+    async with app.manager(persistent_files=("assets",)) as (manager, _):
+        await manager.upgrade("app", who="test")
+        await manager.refresh(None)
+        assert not (app.path / "assets" / "index-2.js").exists()
+        assert (status_of(manager).warnings, status_of(manager).anomalies) == ((), ())
+
+
 @contextmanager
 def strict_umask() -> Iterator[None]:
     before = os.umask(0o077)
@@ -126,5 +135,6 @@ async def test_a_program_that_is_written_to_does_not_change_what_is_kept_of_it(e
         with (executable.path / PROGRAM).open("r+b") as program:
             await manager.upgrade("app", who="test")
             program.write(b"changed by who had it open")
-        await manager.rollback("app", who="test")
-        executable.expect("v1.0.0")
+        kept = Shelf(executable.shelf).find("v1.0.0")
+        assert kept is not None
+        assert kept.asset.read_bytes() == program_of("v1.0.0")

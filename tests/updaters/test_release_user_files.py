@@ -43,7 +43,8 @@ def leave_things(folder: Path) -> dict[str, bytes]:
     os.utime(folder / "mine.txt", (LONG_AGO, LONG_AGO))
     (folder / "link").symlink_to("index.html")
     (folder / "dangling").symlink_to("/nowhere")
-    return {**made, "link": b"index.html", "dangling": b"/nowhere"}
+    (folder / "to-folder").symlink_to("assets")
+    return {**made, "link": b"index.html", "dangling": b"/nowhere", "to-folder": b"assets"}
 
 
 @pytest.mark.parametrize("act", ACTIONS)
@@ -134,7 +135,7 @@ async def test_the_folder_that_somebody_else_installed_comes_back_whole(app: Rel
     for name in ("script", "plain", "run.sh"):
         os.utime(app.path / name, (LONG_AGO, LONG_AGO))
     before = tree(app.path)
-    aside = {name: before.pop(name) for name in (ODD, "link", "dangling")}
+    aside = {name: before.pop(name) for name in (ODD, "link", "dangling", "to-folder")}
     async with app.manager(keep_versions=0) as (manager, listener):
         await manager.upgrade("app", who="test")
         app.expect("v2.0.0")
