@@ -220,9 +220,11 @@ def test_a_kill_in_the_middle_leaves_no_half_file(across: Place) -> None:
     assert across.found() == {"big": "x" * 100_000}
 
 
-def test_what_is_mounted_inside_is_left_where_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("link", [False, True])
+def test_what_is_mounted_inside_is_left_where_it_is(tmp_path: Path, link: bool) -> None:
     place = Place(tmp_path / "old", tmp_path / "new")
     place.user("stick/file")
+    (tmp_path / "link").symlink_to("old")
     script = (
         "import subprocess, sys; from pathlib import Path; from trio_update.host.carry import carry_over\n"
         "old, new, aside = map(Path, sys.argv[1:])\n"
@@ -234,7 +236,7 @@ def test_what_is_mounted_inside_is_left_where_it_is(tmp_path: Path) -> None:
         # A sandbox without mounts has none in the tree either: then it is the user's folder like any other.
         assert place.carry() == (1, (), ())
         return
-    paths = [str(path) for path in (place.old, place.new, place.aside)]
+    paths = [str(path) for path in (tmp_path / "link" if link else place.old, place.new, place.aside)]
     done = subprocess.run([*namespace, sys.executable, "-c", script, *paths], capture_output=True, check=True)
     assert done.stdout == b"(b'stick',)\n"
     assert place.found() == {}

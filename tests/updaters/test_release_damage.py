@@ -101,6 +101,30 @@ async def test_what_is_the_users_is_no_damage(app: ReleaseSite) -> None:
         assert status_of(manager).anomalies == (f"{DAMAGE}assets/same.svg",)
 
 
+async def test_a_file_of_the_users_does_not_stand_for_one_with_a_longer_name(app: ReleaseSite) -> None:
+    (app.path / "index").write_bytes(b"mine")
+    async with app.manager(persistent_files=("index",)) as (manager, _):
+        await manager.upgrade("app", who="test")
+        (app.path / "index.html").write_bytes(b"changed")
+        await manager.refresh(None)
+        assert status_of(manager).anomalies == (f"{DAMAGE}index.html",)
+        await manager.recover("app", hard=False, who="test")
+        app.expect("v2.0.0", {"index": b"mine"})
+    assert app.saved() == {"files/index.html": b"changed"}
+
+
+async def test_a_damaged_archive_is_not_taken_for_a_damaged_folder(app: ReleaseSite) -> None:
+    async with app.manager() as (manager, _):
+        await manager.upgrade("app", who="test")
+    kept = Shelf(app.shelf).find("v2.0.0")
+    assert kept is not None
+    kept.asset.write_bytes(b"damaged")
+    async with app.manager() as (manager, _):
+        status = status_of(manager)
+        assert (status.version, status.is_valid, status.last_error) == ("v2.0.0", True, "")
+        assert (status.warnings, status.anomalies) == ((), ())
+
+
 async def test_a_folder_of_the_users_lacks_nothing_of_the_release(app: ReleaseSite) -> None:
     async with app.manager(persistent_files=("assets",)) as (manager, _):
         await manager.upgrade("app", who="test")

@@ -92,6 +92,13 @@ async def test_after_a_change_to_stable_a_beta_stays_until_stable_has_passed_it(
         assert status_of(manager).remote_version == "v3.0.0"
 
 
+async def test_a_project_is_the_same_in_other_letters(site: ReleaseSite) -> None:
+    site.github.repos["Ada/App"] = site.github.repos.pop(REPO)
+    site.github.moved[REPO] = "Ada/App"
+    async with site.manager() as (manager, _):
+        assert (status_of(manager).remote_version, status_of(manager).anomalies) == ("v2.0.0", ())
+
+
 async def test_a_project_that_has_moved_is_followed_and_told(site: ReleaseSite) -> None:
     site.github.repos["eve/new"] = site.github.repos.pop(REPO)
     site.github.moved[REPO] = "eve/new"
