@@ -119,9 +119,11 @@ async def test_a_damaged_archive_is_not_taken_for_a_damaged_folder(app: ReleaseS
     kept = Shelf(app.shelf).find("v2.0.0")
     assert kept is not None
     kept.asset.write_bytes(b"damaged")
+    app.publish("v3.0.0")
     async with app.manager() as (manager, _):
         status = status_of(manager)
         assert (status.version, status.is_valid, status.last_error) == ("v2.0.0", True, "")
+        assert status.remote_version == "v3.0.0"
         assert (status.warnings, status.anomalies) == ((), ())
 
 
