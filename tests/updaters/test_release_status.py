@@ -92,6 +92,14 @@ async def test_after_a_change_to_stable_a_beta_stays_until_stable_has_passed_it(
         assert status_of(manager).remote_version == "v3.0.0"
 
 
+async def test_the_release_that_is_installed_need_not_have_its_assets_any_more(site: ReleaseSite) -> None:
+    site.install("v2.0.0")
+    site.github.repos[REPO].releases[-1].assets = []
+    async with site.manager() as (manager, _):
+        status = status_of(manager)
+        assert (status.version, status.remote_version, status.anomalies) == ("v2.0.0", "v2.0.0", ())
+
+
 async def test_a_project_is_the_same_in_other_letters(site: ReleaseSite) -> None:
     site.github.repos["Ada/App"] = site.github.repos.pop(REPO)
     site.github.moved[REPO] = "Ada/App"
