@@ -220,6 +220,46 @@ def test_a_kill_in_the_middle_leaves_no_half_file(across: Place) -> None:
     assert across.found() == {"big": "x" * 100_000}
 
 
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS])
+def test_what_cannot_be_linked_is_copied(place: Place, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """As on FAT, on some network file systems, and where the kernel protects the files of others from being linked."""
+    place.user("file").chmod(0o750)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert place.carry() == (1, (), ())
+    assert (place.new / "file").stat().st_ino != (place.old / "file").stat().st_ino
+    assert stat.S_IMODE((place.new / "file").stat().st_mode) == 0o750
+
+
+def test_a_full_disk_is_no_reason_to_copy(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.user("file")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(FileTrouble, match="No space left"):
+        place.carry()
+
+
+def test_a_folder_in_the_place_of_a_file_that_is_not_checked_out_goes_aside(place: Place) -> None:
+    place.user("docs/mine")
+    assert place.carry(TRACKED | {b"docs"}) == (0, (b"docs/mine",), ())
+    assert not (place.new / "docs").exists()
+    assert place.found(place.aside) == {"docs/mine": "user's"}
+
+
+def test_only_a_gitfile_that_leads_to_what_stays_behind_stays_too(place: Place) -> None:
+    (place.old / ".git-other" / "x").mkdir(parents=True)
+    place.user("behind/.git", f"gitdir: {place.old}/.git/worktrees/behind")
+    place.user("beside/.git", f"gitdir: {place.old}/.git-other/x")
+    carried, _, left_out = place.carry()
+    assert (carried, left_out) == (1, (b"behind/.git",))
+
+
 @pytest.mark.parametrize("link", [False, True])
 def test_what_is_mounted_inside_is_left_where_it_is(tmp_path: Path, link: bool) -> None:
     place = Place(tmp_path / "old", tmp_path / "new")
