@@ -24,32 +24,32 @@ def web(tmp_path: Path, github: GitHub) -> ReleaseSite:
 
 
 @pytest.mark.skipif("bind" not in MOUNTS, reason="nothing can be mounted here")
-async def test_what_cannot_be_removed_is_told_until_it_is_and_stops_nothing(web: ReleaseSite) -> None:
+@pytest.mark.parametrize("keep", [0, 2])
+async def test_what_cannot_be_removed_is_told_until_it_is_and_stops_nothing(web: ReleaseSite, keep: int) -> None:
     precious = web.folder / "precious"
     precious.mkdir()
     (precious / "file").write_text("behind the mount")
-    async with web.manager() as (manager, _):
+    async with web.manager(keep_versions=keep) as (manager, _):
         await manager.upgrade("app", who="test")
     with mounted(web.shelf / "replaced" / "assets", "--bind", precious):
-        async with web.manager() as (manager, _):
+        async with web.manager(keep_versions=keep) as (manager, _):
             for version in ("v3.0.0", "v4.0.0"):
                 web.publish(version)
                 await manager.refresh(None)
                 await manager.upgrade("app", who="test")
                 await expect_well(manager, version, untidy=True)
         for _ in range(4):
-            async with web.manager() as (manager, _):
+            async with web.manager(keep_versions=keep) as (manager, _):
                 await expect_well(manager, "v4.0.0", untidy=True)
         assert (precious / "file").exists()
-    async with web.manager() as (manager, _):
+    async with web.manager(keep_versions=keep) as (manager, _):
         await expect_well(manager, "v4.0.0", untidy=False)
         web.expect("v4.0.0")
-        assert status_of(manager).kept_versions == ("v2.0.0", "v3.0.0")
-        assert {path.name for path in web.shelf.iterdir()} == {
-            *(f"version-{version}" for version in ("v2.0.0", "v3.0.0", "v4.0.0")),
-            "replaced",
-        }
-        for version in ("v3.0.0", "v2.0.0"):
+        earlier = ("v2.0.0", "v3.0.0")[2 - keep :]
+        assert status_of(manager).kept_versions == earlier
+        kept = (*earlier, "v4.0.0")
+        assert {path.name for path in web.shelf.iterdir()} == {*(f"version-{version}" for version in kept), "replaced"}
+        for version in reversed(earlier):
             await manager.rollback("app", who="test")
             web.expect(version)
 
