@@ -213,6 +213,28 @@ def test_a_tree_is_removed_and_what_its_links_lead_to_is_not(tmp_path: Path) -> 
     assert list(kept.iterdir()) == []
 
 
+def test_what_others_remove_meanwhile_is_as_good_as_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tree").mkdir()
+    for name in "abc":
+        (tmp_path / "tree" / name).touch()
+    unlink = os.unlink
+
+    def twice(path: bytes, *, dir_fd: int | None = None) -> None:
+        unlink(path, dir_fd=dir_fd)
+        unlink(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", twice)
+    files.remove_tree(tmp_path / "tree")
+    assert not (tmp_path / "tree").exists()
+
+
+def test_what_was_made_anew_and_is_gone_again_is_not_missed(tmp_path: Path) -> None:
+    """By who undoes it: something is missing, as before."""
+    for forward in (True, False):
+        files.swap(tmp_path / "live", tmp_path / "stage", new=7, replaces=False, forward=forward)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_becomes_a_link_while_its_tree_is_removed_is_not_followed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

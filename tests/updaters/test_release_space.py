@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.mounts import MOUNTS, tmpfs
@@ -14,6 +15,7 @@ from tests.releases import PROGRAM, ReleaseSite, behind, content_of, make_zip, s
 from trio_update.demo.github import GitHub, SimAsset
 from trio_update.errors import OperationFailed
 from trio_update.host import files
+from trio_update.host import github as forge
 
 pytestmark = pytest.mark.skipif("tmpfs" not in MOUNTS, reason="no small disk can be mounted here")
 
@@ -43,6 +45,20 @@ async def test_a_download_that_does_not_fit_is_not_begun(small: Small) -> None:
     async with site.manager() as (manager, _):
         await site.expect_failure(manager, "not enough space", "for downloading app.zip: 33.0 MiB needed", "free")
     assert not site.github.asked("assets")
+
+
+async def test_a_download_of_which_nobody_tells_the_size_leaves_room_too(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As GitLab's are, and those of old Giteas."""
+    tell = forge._asset
+    monkeypatch.setattr(forge, "_asset", lambda found: msgspec.structs.replace(tell(found), size=None))
+    site = small("web")
+    site.publish("v3.0.0", SimAsset(name="app.zip", content=os.urandom(28 * MIB)))
+    async with site.manager() as (manager, _):
+        await site.expect_failure(
+            manager, "app.zip is larger than it may be: expected at most ", f"got at least {28 * MIB}"
+        )
 
 
 async def test_an_archive_that_would_not_fit_is_not_unpacked(small: Small) -> None:
