@@ -100,6 +100,21 @@ async def test_the_release_that_is_installed_need_not_have_its_assets_any_more(s
         assert (status.version, status.remote_version, status.anomalies) == ("v2.0.0", "v2.0.0", ())
 
 
+async def test_an_asset_that_is_uploaded_after_the_others_is_noticed(web: ReleaseSite) -> None:
+    """No probe tells: the tag is the same."""
+    assets = web.publish("v3.0.0", SimAsset(name="notes.txt", content=b"notes")).assets
+    async with web.manager() as (manager, _):
+        assert "cannot be installed" in status_of(manager).anomalies[0]
+        assets.append(web.asset_of("v3.0.0"))
+        await manager.refresh(None)
+        assert status_of(manager).anomalies == ()
+        asked = api_requests(web)
+        await manager.refresh(None)
+        assert api_requests(web) == asked
+        await manager.upgrade("app", who="test")
+        web.expect("v3.0.0")
+
+
 async def test_a_project_is_the_same_in_other_letters(site: ReleaseSite) -> None:
     site.github.repos["Ada/App"] = site.github.repos.pop(REPO)
     site.github.moved[REPO] = "Ada/App"
