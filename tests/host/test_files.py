@@ -228,6 +228,14 @@ def test_what_others_remove_meanwhile_is_as_good_as_removed(tmp_path: Path, monk
     assert not (tmp_path / "tree").exists()
 
 
+def test_a_link_has_a_number_of_its_own_wherever_it_leads(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for name, to in (("link", "file"), ("dangling", "nowhere")):
+        (tmp_path / name).symlink_to(to)
+        assert files.inode(tmp_path / name) == (tmp_path / name).lstat().st_ino
+    assert files.inode(tmp_path / "missing") is None
+
+
 def test_what_was_made_anew_and_is_gone_again_is_not_missed(tmp_path: Path) -> None:
     """By who undoes it: something is missing, as before."""
     for forward in (True, False):
