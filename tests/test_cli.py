@@ -221,6 +221,7 @@ async def test_a_file_is_not_flooded_with_progress() -> None:
             await server.say("panel", f"Downloading {name}: 9 KiB / 9 KiB [100%]")
         await server.say("panel", *(f"Receiving objects: {percent}% (1/20)" for percent in range(9)))
         await server.say("panel", "Receiving objects: 100% (20/20), done.")
+        await server.say("panel", *("Receiving objects: 7%", "no route, trying again", "Receiving objects: 8%"))
         await server.say("panel", "Receiving objects: 44%", complete=True)
         return "ok"
 
@@ -233,6 +234,9 @@ async def test_a_file_is_not_flooded_with_progress() -> None:
         "Downloading b.zip: 9 KiB / 9 KiB [100%]",
         "Receiving objects: 0% (1/20)",
         "Receiving objects: 100% (20/20), done.",
+        "Receiving objects: 7%",
+        "no route, trying again",
+        "Receiving objects: 8%",
         "Receiving objects: 44%",
     ]
 

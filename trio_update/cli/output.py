@@ -24,6 +24,7 @@ from trio_update.errors import Reason
 from trio_update.progress import read_progress
 
 _PROGRESS_SECONDS = 5.0
+_NOTHING = ("", -math.inf)
 DONE, FAILED, USAGE, UNREACHABLE, REFUSED, ABORTED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
 # Reasons that say the request itself was wrong, not that the moment was.
@@ -133,7 +134,7 @@ class PlainOutput:
 class _PlainDisplay:
     def __init__(self, prefixed: bool) -> None:
         self._prefixed = prefixed
-        self._shown = ("", -math.inf)
+        self._shown = _NOTHING
 
     def message(self, application: str, text: str, *, complete: bool) -> None:
         if not complete and self._is_too_soon(application, text):
@@ -144,6 +145,8 @@ class _PlainDisplay:
         """Whether a file would be flooded: of what moves on a terminal only a line now and then is worth keeping."""
         progress = read_progress(clean(text))
         if progress is None or progress.last:
+            # What comes behind it is worth a line again.
+            self._shown = _NOTHING
             return False
         what, now = f"{application}: {progress.what}", time.monotonic()
         if self._shown[0] == what and now - self._shown[1] < _PROGRESS_SECONDS:
