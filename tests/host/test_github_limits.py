@@ -15,7 +15,7 @@ from tests.host.forge_bench import NOW, REPO, Bench, for_job, no_proxies, opened
 from trio_update.demo.github import Fault, FaultKind
 from trio_update.host.forge import Forges, Purpose, RateLimited
 from trio_update.host.http import Unreachable
-from trio_update.host.rate import FARTHEST, Budget
+from trio_update.host.rate import FARTHEST, Budget, Saved
 from trio_update.model import RateLimit
 
 __all__ = ["no_proxies"]
@@ -238,6 +238,13 @@ async def test_a_block_that_is_over_does_not_come_back(bench: Bench, mock_clock:
     bench.github.clock = lambda: bench.clock.now + 300
     async with bench.forges() as forges:
         await refresh(forges.forge(""))
+
+
+async def test_strikes_that_cannot_be_do_not_shorten_the_waiting(mock_clock: MockClock) -> None:
+    budget = Budget("host", lambda: NOW)
+    budget.restore(Saved(strikes=-2000))
+    budget.learn(429, {}, refused=True)
+    assert budget.refusal("").until - NOW >= 60
 
 
 async def test_strikes_outlive_a_restart(bench: Bench, mock_clock: MockClock) -> None:

@@ -148,7 +148,7 @@ class Budget:
         self.seen = saved.seen
         self._window = self._from_now(saved.window)
         self._blocked = self._from_now(saved.blocked)
-        self._strikes = saved.strikes
+        self._strikes = max(0, saved.strikes)
         self._why = saved.why
 
     def _moment(self, when: float) -> Moment:
