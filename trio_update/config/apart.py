@@ -17,23 +17,20 @@ Resolve = Callable[[Path], Path]
 def keep_apart(judged: Sequence[Judged], sections: Mapping[str, Sequence[Section]], resolve: Resolve) -> list[Judged]:
     """Disable each app whose updates, which replace its whole folder, would take that of another one with it.
 
-    A folder that the outer app is told to keep (``persistent_files``) is in no danger.  git leaves what it does not
-    know where it is.  ``resolve`` gives the place that a path means.
+    A folder that the outer app is told to keep (``persistent_files``) is in no danger, nor is one in a git clone, whose
+    updates bring along what git does not know.  ``resolve`` gives the place that a path means.
     """
-    apps = [one.app for one in judged if one.app is not None]
-    return [_judge(one, apps, sections, resolve) for one in judged]
+    places = [(one.app, resolve(one.app.path)) for one in judged if one.app is not None]
+    return [_judge(one, places, sections) for one in judged]
 
 
-def _judge(
-    one: Judged, apps: Sequence[AppConfig], sections: Mapping[str, Sequence[Section]], resolve: Resolve
-) -> Judged:
+def _judge(one: Judged, places: Sequence[tuple[AppConfig, Path]], sections: Mapping[str, Sequence[Section]]) -> Judged:
     app = one.app
     if not isinstance(app, WebConfig | ZipConfig):
         return one
-    folder = resolve(app.path)
+    folder = next(place for other, place in places if other is app)
     kept = [folder / path for path in app.persistent_files]
-    for other in apps:
-        inner = resolve(other.path)
+    for other, inner in places:
         if inner == folder or not inner.is_relative_to(folder) or any(map(inner.is_relative_to, kept)):
             continue
         (section,) = sections[app.name]

@@ -176,12 +176,13 @@ def _look_folder(path: Path) -> str | None:
         return found
     if not stat.S_ISDIR(found.st_mode):
         return "is not a folder"
+    home = _home()
     # Compared as the system sees it: a link, or `..`, can lead there too.
-    for forbidden, what in ((Path("/"), "the root of the file system"), (_home(), "the home folder itself")):
+    for forbidden, what in ((Path("/"), "the root of the file system"), (home, "the home folder itself")):
         other = _stat(forbidden) if forbidden else ""
         if not isinstance(other, str) and os.path.samestat(found, other):
             return f"is {what}: an update would replace all of it"
-    if (home := _home()) is not None and _real(home).is_relative_to(_real(path)):
+    if home is not None and _real(home).is_relative_to(_real(path)):
         return "holds the home folder: an update would replace all of it"
     return None
 
