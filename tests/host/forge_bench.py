@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests.host.http_server import Handler, Site, serving
 from trio_update.config.values import ServerConfig
 from trio_update.demo.github import GitHub, SimAsset, SimRelease, serve_github
 from trio_update.host.forge import Forge, Forges, Purpose
@@ -112,3 +113,15 @@ async def refresh(
 
 async def for_job(forge: Forge, *, repo: str = REPO, prerelease: bool = False) -> RemoteRelease:
     return await forge.newest(repo, prerelease=prerelease, known=None, purpose=Purpose.JOB)
+
+
+GOOD = {"tag_name": "v1", "html_url": f"https://x/{REPO}/releases/tag/v1", "assets": []}
+
+
+@asynccontextmanager
+async def asking(folder: Path, handler: Handler) -> AsyncIterator[tuple[Forges, Site]]:
+    """Forges for which ``handler`` answers, whichever is asked."""
+    async with serving(handler) as site, open_store(folder / "db") as (store, _), open_web() as web:
+        config = ServerConfig(github_api_url=site.url(""), github_url=site.url(""))
+        async with open_forges(config, store, web, Runner("test")) as forges:
+            yield forges, site

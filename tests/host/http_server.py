@@ -86,6 +86,11 @@ def plain(status: int = 200, body: bytes = b"", **headers: str) -> Handler:
     return answer
 
 
+async def silent(_: Request, connection: Connection) -> None:
+    """Never answer."""
+    await connection.pause(10_000)
+
+
 def redirect(to: str, status: int = 302) -> Handler:
     return plain(status, location=to)
 

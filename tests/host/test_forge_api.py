@@ -3,41 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.host.forge_bench import REPO, Bench, for_job, no_proxies, opened_bench, refresh, release
-from tests.host.http_server import Handler, Site, plain, script, serving
-from trio_update.config.values import ServerConfig
+from tests.host.forge_bench import GOOD, REPO, Bench, asking, for_job, no_proxies, opened_bench, refresh, release
+from tests.host.http_server import plain, script, serving
 from trio_update.demo.github import Fault, FaultKind
 from trio_update.demo.http1 import Connection, Request
 from trio_update.errors import OperationFailed
-from trio_update.host.forge import Forges, NoSuchRelease, Purpose, RateLimited
+from trio_update.host.forge import NoSuchRelease, Purpose, RateLimited
 from trio_update.host.forge_api import Api
 from trio_update.host.forge_memory import Memory
-from trio_update.host.forges import open_forges
 from trio_update.host.github import GITHUB_HEADERS
 from trio_update.host.http import BadAnswer, open_web
-from trio_update.host.processes import Runner
 from trio_update.host.store import open_store
 
 __all__ = ["no_proxies"]
 
-RELEASE = json.dumps({"tag_name": "v1", "html_url": f"https://x/{REPO}/releases/tag/v1", "assets": []}).encode()
-
-
-@asynccontextmanager
-async def asking(folder: Path, handler: Handler) -> AsyncIterator[tuple[Forges, Site]]:
-    """Forges for which ``handler`` answers, whichever is asked."""
-    async with serving(handler) as site, open_store(folder / "db") as (store, _), open_web() as web:
-        config = ServerConfig(github_api_url=site.url(""), github_url=site.url(""))
-        async with open_forges(config, store, web, Runner("test")) as forges:
-            yield forges, site
+RELEASE = json.dumps(GOOD).encode()
 
 
 @pytest.mark.parametrize("status", [404, 409, 410, 422])

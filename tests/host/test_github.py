@@ -17,11 +17,22 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.host.forge_bench import NOW, REPO, TOKEN, Bench, for_job, no_proxies, opened_bench, refresh, release
-from tests.host.http_server import plain, serving
+from tests.host.forge_bench import (
+    GOOD,
+    NOW,
+    REPO,
+    TOKEN,
+    Bench,
+    asking,
+    for_job,
+    no_proxies,
+    opened_bench,
+    refresh,
+    release,
+)
+from tests.host.http_server import plain, serving, silent
 from trio_update.config.values import ServerConfig
 from trio_update.demo.github import Fault, FaultKind, SimAsset, SimCommit, SimRelease
-from trio_update.demo.http1 import Connection, Request
 from trio_update.demo.repos import make_upstream
 from trio_update.errors import OperationFailed
 from trio_update.host import github_probe
@@ -340,9 +351,6 @@ async def test_tags_that_are_no_versions_are_no_reason_to_ask(bench: Bench) -> N
 
 
 async def test_a_probe_that_hangs_is_left_alone_after_a_while(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def silent(_: Request, connection: Connection) -> None:
-        await connection.pause(10_000)
-
     async with bench.forges() as forges:
         known = await refresh(forges.forge(""))
     monkeypatch.setattr(github_probe, "_PATIENCE", 1.0)
@@ -446,20 +454,11 @@ async def test_an_answer_of_no_use_is_told_with_its_address(bench: Bench, fault:
         assert (await refresh(forges.forge(""))).tag == "v1.0"
 
 
-GOOD = {"tag_name": "v1", "html_url": f"https://x/{REPO}/releases/tag/v1", "assets": []}
-
-
 @asynccontextmanager
 async def answering(folder: Path, value: object) -> AsyncIterator[Forge]:
     """A GitHub that answers everything with ``value``."""
-    async with (
-        serving(plain(200, json.dumps(value).encode())) as site,
-        open_store(folder / "db") as (store, _),
-        open_web() as web,
-    ):
-        config = ServerConfig(github_api_url=site.url(""), github_url="http://127.0.0.1:9")
-        async with open_forges(config, store, web, Runner("test")) as forges:
-            yield forges.forge("")
+    async with asking(folder, plain(200, json.dumps(value).encode())) as (forges, _):
+        yield forges.forge("")
 
 
 @pytest.mark.parametrize(

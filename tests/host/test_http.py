@@ -26,6 +26,7 @@ from tests.host.http_server import (
     redirect,
     script,
     serving,
+    silent,
 )
 from trio_update.demo.http1 import Connection, Request
 from trio_update.errors import OperationFailed
@@ -225,9 +226,6 @@ async def test_cookies_are_not_kept(web: Web) -> None:
 
 
 async def test_silence_before_the_answer_is_ended(web: Web, autojump_clock: trio.testing.MockClock) -> None:
-    async def silent(_: Request, connection: Connection) -> None:
-        await connection.pause(10_000)
-
     async with serving(silent) as site:
         began = trio.current_time()
         with pytest.raises(Unreachable, match="did not answer within 60 s"):
@@ -425,9 +423,6 @@ async def test_whether_an_address_answers_well() -> None:
 
 
 async def test_an_address_that_is_silent_does_not_answer_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def silent(_: Request, connection: Connection) -> None:
-        await connection.pause(10_000)
-
     monkeypatch.setattr(http, "_TIMEOUT", 1.0)
     with trio.fail_after(20):
         async with serving(silent) as site:
