@@ -14,8 +14,8 @@ from typing import Any
 
 import trio
 
-from trio_update.demo.github import GitHub, SimAsset, SimRelease, serve_github
-from trio_update.demo.github_faults import Host
+from trio_update.demo.github.faults import Host
+from trio_update.demo.github.server import GitHub, SimAsset, SimRelease, serve_github
 
 
 async def _answer(github: GitHub, known: dict[str, SimAsset], question: dict[str, Any]) -> object:

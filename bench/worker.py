@@ -19,7 +19,7 @@ import trio
 
 from trio_update.config import GitRepoConfig, load_config
 from trio_update.engine.manager import Manager, open_manager
-from trio_update.host.git_command import git_environment
+from trio_update.host.git.command import git_environment
 from trio_update.model import Channel
 
 _SAFETY = (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from trio_update.host.processes import become_subreaper
+from trio_update.host.processes.runner import become_subreaper
 
 _GIT = {
     "GIT_CONFIG_GLOBAL": "/dev/null",

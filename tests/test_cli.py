@@ -14,7 +14,7 @@ import msgspec
 import pytest
 import trio
 
-from tests.cli_support import (
+from tests.support.cli import (
     COMMAND,
     Fault,
     ScriptedServer,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli_support import Running, piped_cli, run_cli
+from tests.support.cli import Running, piped_cli, run_cli
 
 CONFIGURATION = """\
 [update_manager]

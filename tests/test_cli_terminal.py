@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.cli_support import (
+from tests.support.cli import (
     Fault,
     OnTerminal,
     ScriptedServer,

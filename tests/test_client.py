@@ -13,7 +13,7 @@ import trio
 import trio.testing
 from trio_websocket import WebSocketRequest, serve_websocket
 
-from tests.cli_support import ScriptedServer, fault, result, scripted_server
+from tests.support.cli import ScriptedServer, fault, result, scripted_server
 from trio_update.client import BadAddress, ConnectionLost, RpcError, Unreachable, open_client, read_address
 
 

@@ -19,7 +19,7 @@ FLOORS = (
     {"updaters"},
     {"engine"},
     {"web"},
-    {"service", "client_link"},
+    {"service"},
     {"client"},
     {"demo"},
     {"cli"},
@@ -29,7 +29,7 @@ HEAVY = {"quart", "quart_trio", "hypercorn", "httpx", "rich", "trio_websocket", 
 
 
 def room_of(module: str) -> str:
-    """``trio_update.host.git`` → ``host``; the package's own face is the empty name."""
+    """``trio_update.host.git.repository`` → ``host``; the package's own face is the empty name."""
     return [*module.split("."), ""][1]
 
 

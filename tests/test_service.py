@@ -14,9 +14,9 @@ import pytest
 import trio
 from trio_websocket import WebSocketConnection, open_websocket_url
 
-from tests.cli_support import Running, piped_cli
+from tests.support.cli import Running, piped_cli
+from tests.support.upstream import Bench, Upstream, reap_inherited
 from tests.test_cli_serve import serving
-from tests.upstream import Bench, Upstream, reap_inherited
 
 _SLOW_HEALTH = "health_command: sh -c 'echo > ../reached; sleep 60'\nhealth_timeout: 90\n"
 

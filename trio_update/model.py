@@ -2,7 +2,7 @@
 
 A snapshot's fields are named as on the wire (the Update Management reference), so that one definition serves
 the engine, the store and the wire.  A value that is not known is an :class:`Unknown` with its reason; the ``?``
-that clients expect is written by :mod:`trio_update.web.wire` alone.
+that clients expect is written by :mod:`trio_update.web.api.wire` alone.
 """
 
 from __future__ import annotations

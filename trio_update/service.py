@@ -32,7 +32,7 @@ async def serve(
     Raises: StartFailed, DataPathHeld.
     """
     from trio_update.web.app import create_app
-    from trio_update.web.server import serve as serve_web
+    from trio_update.web.server.server import serve as serve_web
 
     refuse_open_address(config.server.host)
     end = shutdown if shutdown is not None else trio.Event()

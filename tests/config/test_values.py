@@ -27,7 +27,7 @@ from trio_update.config import (
     load_config,
 )
 from trio_update.config.convert import BadValue
-from trio_update.config.schema import any_app_table, foreign_tables, server_table, update_manager_table
+from trio_update.config.options import any_app_table, foreign_tables, server_table, update_manager_table
 from trio_update.model import AppName, Channel
 
 Load = Callable[[str], Config]

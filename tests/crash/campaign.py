@@ -20,7 +20,7 @@ from tests.crash.scenes import make_place
 from tests.crash.servers import Zygote, open_zygote
 from tests.crash.strike import Arena
 from tests.crash.troubles import Trouble
-from trio_update.demo.github import GitHub, serve_github
+from trio_update.demo.github.server import GitHub, serve_github
 
 OPERATIONS: Mapping[str, Operation] = {**git_app.OPERATIONS, **release_app.OPERATIONS}
 MAKERS: Mapping[str, MakeScenes] = {

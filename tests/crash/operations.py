@@ -15,7 +15,7 @@ from tests.crash.project import Project
 from tests.crash.scenes import Place
 from tests.crash.servers import Server
 from tests.crash.troubles import Trouble
-from trio_update.demo.github import GitHub
+from trio_update.demo.github.server import GitHub
 
 
 class Kind(enum.StrEnum):

@@ -27,9 +27,9 @@ from tests.crash.release_verdict import SHELF, ReleaseJudge
 from tests.crash.scenes import SERVER_SECTIONS, Place
 from tests.crash.servers import Server
 from tests.crash.troubles import TROUBLES, Trouble
-from tests.mounts import MOUNTS
-from tests.releases import REPO
-from trio_update.demo.github import GitHub
+from tests.support.mounts import MOUNTS
+from tests.support.releases import REPO
+from trio_update.demo.github.server import GitHub
 
 KINDS = ("web", "zip", "executable")
 

@@ -9,8 +9,8 @@ import stat
 from collections.abc import Mapping
 
 from tests.crash.project import FOLDER, Item, Tree
-from tests.releases import PROGRAM, REPO, content_of, make_zip, program_of, release_info
-from trio_update.demo.github import GitHub, SimAsset, SimRelease
+from tests.support.releases import PROGRAM, REPO, content_of, make_zip, program_of, release_info
+from trio_update.demo.github.server import GitHub, SimAsset, SimRelease
 
 OLDEST, FORMER, NEWEST = VERSIONS = ("v1.0.0", "v2.0.0", "v3.0.0")
 _FILE, _PROGRAM, _LINK = stat.S_IFREG | 0o644, stat.S_IFREG | 0o755, stat.S_IFLNK

@@ -18,7 +18,7 @@ from tests.crash.project import Tree, differences, take
 from tests.crash.release_files import MINE, NEWEST, OLDEST, PACKABLE, asset
 from tests.crash.scenes import Place
 from tests.crash.servers import Server
-from trio_update.host.shelf import Record
+from trio_update.updaters.release.shelf import Record
 
 if TYPE_CHECKING:
     from tests.crash.release_app import ReleaseOperation

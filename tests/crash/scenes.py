@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from tests.crash.project import environment, git
-from trio_update.host.files import is_mount_point
+from trio_update.host.files.durable import is_mount_point
 
 _SHIM = Path(__file__).with_name("git_shim.sh")
 SERVER_SECTIONS = """\

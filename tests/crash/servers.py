@@ -20,7 +20,7 @@ import trio
 
 from tests.crash.scenes import Place
 from tests.crash.zygote import Order
-from trio_update.host.leftovers import OWNER_VARIABLE
+from trio_update.host.processes.strays import OWNER_VARIABLE
 
 _LISTENING = re.compile(r"listening on (http://\S+)\n")
 _PATIENCE = 60.0

@@ -11,7 +11,7 @@ from tests.crash.points import SERVER, Point
 from tests.crash.release_app import OPERATIONS
 from tests.crash.slices import about, expect_no_fault
 from tests.crash.troubles import TROUBLES, Act
-from trio_update.demo.github_faults import FaultKind
+from trio_update.demo.github.faults import FaultKind
 
 _UPGRADES = ("web-upgrade", "zip-upgrade", "executable-upgrade")
 _OTHERS = ("zip-rollback", "executable-recover", "start-zip-upgrade", "start-executable-upgrade-final")

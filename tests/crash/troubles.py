@@ -6,7 +6,7 @@ import enum
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from trio_update.demo.github_faults import Fault, FaultKind, Host
+from trio_update.demo.github.faults import Fault, FaultKind, Host
 
 
 class Act(enum.StrEnum):

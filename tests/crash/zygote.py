@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from trio_update.host.processes import become_subreaper
+from trio_update.host.processes.runner import become_subreaper
 
 _PR_SET_PTRACER = 0x59616D61
 _ANYONE = -1
@@ -56,7 +56,7 @@ def import_everything() -> None:
     import trio_update.cli.local
     import trio_update.service
     import trio_update.web.app
-    import trio_update.web.server  # noqa: F401 - imported to be there after the fork
+    import trio_update.web.server.server  # noqa: F401 - imported to be there after the fork
 
     # What comes with the first request to the outside.
     for name in ("httpx", "httpcore._backends.auto", "httpcore._backends.trio"):

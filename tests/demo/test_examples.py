@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.cli_support import Ended, environment, piped_cli
+from tests.support.cli import Ended, environment, piped_cli
 from trio_update.config import load_config
-from trio_update.config.schema import OVERRIDES, app_table
+from trio_update.config.options import OVERRIDES, app_table
 from trio_update.demo.repos import State, make_clone, make_upstream
 from trio_update.model import AppType
 

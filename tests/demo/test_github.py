@@ -12,7 +12,7 @@ import httpx
 import pytest
 import trio
 
-from tests.demo.github_client import (
+from tests.support.github_client import (
     CONTENT,
     LATEST,
     REPO,
@@ -24,8 +24,8 @@ from tests.demo.github_client import (
     ls_remote,
     serving,
 )
-from trio_update.demo.github import GitHub, SimAsset, SimCommit, SimRelease, SimRepo, serve_github
-from trio_update.demo.github_state import Bucket
+from trio_update.demo.github.server import GitHub, SimAsset, SimCommit, SimRelease, SimRepo, serve_github
+from trio_update.demo.github.state import Bucket
 from trio_update.errors import CommandFailed
 
 

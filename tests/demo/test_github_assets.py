@@ -12,8 +12,8 @@ import httpx
 import pytest
 import trio
 
-from tests.demo.github_client import CONTENT, LATEST, REPO, asset_link, bearer, example, serving
-from trio_update.demo.github import Fault, FaultKind, GitHub, SimAsset, SimRelease
+from tests.support.github_client import CONTENT, LATEST, REPO, asset_link, bearer, example, serving
+from trio_update.demo.github.server import Fault, FaultKind, GitHub, SimAsset, SimRelease
 
 END = len(CONTENT) - 1
 

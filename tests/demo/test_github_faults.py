@@ -12,9 +12,9 @@ import pytest
 import trio
 import trio.testing
 
-from tests.demo.github_client import CONTENT, LATEST, asset_link, error_of, example, ls_remote, serving
-from trio_update.demo.github import Fault, FaultKind, GitHub
-from trio_update.demo.github_faults import Host
+from tests.support.github_client import CONTENT, LATEST, asset_link, error_of, example, ls_remote, serving
+from trio_update.demo.github.faults import Host
+from trio_update.demo.github.server import Fault, FaultKind, GitHub
 from trio_update.errors import CommandFailed
 
 EVERY: tuple[Host, ...] = ("api", "web", "assets")

@@ -14,7 +14,7 @@ import trio.testing
 from trio_update.demo.gitserver import Behaviour, GitServer, serve_git
 from trio_update.demo.repos import Tag, Upstream, add_commits, clone, git_environment, make_upstream
 from trio_update.errors import CommandFailed
-from trio_update.host.processes import Runner
+from trio_update.host.processes.runner import Runner
 
 INFO_REFS = "/info/refs?service=git-upload-pack"
 

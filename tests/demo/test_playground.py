@@ -11,8 +11,8 @@ import pytest
 import trio
 import trio.testing
 
-from tests.cli_support import piped_cli, run_cli
-from tests.demo.playground_client import playground, started
+from tests.support.cli import piped_cli, run_cli
+from tests.support.playground_client import playground, started
 from trio_update.demo.gitserver import serve_git
 from trio_update.demo.repos import clone, git, make_upstream
 from trio_update.demo.site import SLOW, Site, keep_slow_busy

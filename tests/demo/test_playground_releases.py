@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.cli_support import piped_cli
-from tests.demo.playground_client import Playground, playground
-from tests.releases import photo, tree
+from tests.support.cli import piped_cli
+from tests.support.playground_client import Playground, playground
+from tests.support.releases import photo, tree
 from trio_update.config import load_config
-from trio_update.demo.github import GitHub
+from trio_update.demo.github.server import GitHub
 from trio_update.demo.releases import BIG, DAMAGED, RELEASE_APPS, TOOL, WEB_CLIENT, ZIP_APP, publish
 
 

@@ -13,7 +13,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.upstream import git
+from tests.support.upstream import git
 from trio_update.config import Config, GitRepoConfig, UpdateManagerConfig
 from trio_update.demo.gitserver import Behaviour, GitServer, serve_git
 from trio_update.demo.repos import Upstream, add_commits, clone, make_upstream

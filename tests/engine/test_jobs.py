@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from tests.engine.conftest import Printer, Site
-from tests.upstream import git
+from tests.support.upstream import git
 from trio_update.config import HealthCheck
 from trio_update.engine.manager import open_manager
 from trio_update.errors import Aborted, CommandFailed, OperationFailed, Reason, Refused
@@ -214,7 +214,7 @@ async def test_a_password_that_is_asked_for_fails_at_once_with_advice(site: Site
 
 
 async def test_a_remote_that_hangs_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trio_update.updaters.git_look.FETCH_SILENCE", 0.3)
+    monkeypatch.setattr("trio_update.updaters.git.look.FETCH_SILENCE", 0.3)
     await site.add("one")
     before = site.head("one")
     site.behave("one", hang=True)
@@ -259,7 +259,7 @@ async def test_a_job_takes_the_app_from_a_refresh_that_hangs(site: Site) -> None
 async def test_an_unexpected_error_ends_its_job_only(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     await site.add("one")
     async with site.manager() as (manager, listener):
-        monkeypatch.setattr("trio_update.updaters.git_prepare.collisions", lambda *_: 1 / 0)
+        monkeypatch.setattr("trio_update.updaters.git.prepare.collisions", lambda *_: 1 / 0)
         with pytest.raises(OperationFailed, match="failed unexpectedly: ZeroDivisionError"):
             await manager.upgrade("one", who="test")
         assert listener.shape()[-2:] == [("one", True), "status"]

@@ -11,15 +11,15 @@ import trio.testing
 from msgspec.structs import replace
 
 from tests.engine.conftest import Site, git_status
-from tests.upstream import git
+from tests.support.upstream import git
 from trio_update.config import GitRepoConfig, RefreshWindow, UpdateManagerConfig
 from trio_update.engine.board import Board
 from trio_update.engine.manager import open_manager
 from trio_update.engine.refresh import Refresher, follow_schedule
 from trio_update.errors import Reason, Refused
-from trio_update.host.processes import Runner
+from trio_update.host.processes.runner import Runner
 from trio_update.model import AppName
-from trio_update.updaters.git_repo import GitRepo
+from trio_update.updaters.git.updater import GitRepo
 
 ONE = AppName("one")
 

@@ -24,7 +24,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.host.zips import (
+from tests.support.zips import (
     DEFLATED,
     DESCRIPTOR,
     MASK,
@@ -39,9 +39,10 @@ from tests.host.zips import (
     zip64,
 )
 from trio_update.errors import FileTrouble
-from trio_update.host import archive_names, archive_pack
-from trio_update.host.archive import Archive, BadArchive, Entry, extract, pack, read_archive
-from trio_update.host.archive_directory import judge
+from trio_update.host.archive import names as archive_names
+from trio_update.host.archive import pack as archive_pack
+from trio_update.host.archive.directory import judge
+from trio_update.host.archive.extract import Archive, BadArchive, Entry, extract, pack, read_archive
 
 Tree = dict[str, bytes | None]
 """Relative paths; folders are None."""
@@ -727,6 +728,6 @@ def test_an_archive_that_becomes_shorter_while_it_is_read_is_told(
         os.truncate(path, length - 30)
         return judge(about, read, length)
 
-    monkeypatch.setattr("trio_update.host.archive.judge", judged)
+    monkeypatch.setattr("trio_update.host.archive.extract.judge", judged)
     with pytest.raises(BadArchive, match="cut short while it was being read"):
         read_archive(path)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.zips import (
+from tests.support.zips import (
     DEFLATED,
     DESCRIPTOR,
     MASK,
@@ -26,8 +26,9 @@ from tests.host.zips import (
     extra,
     zip64,
 )
-from trio_update.host import archive_end, archive_names
-from trio_update.host.archive import BadArchive, extract, read_archive
+from trio_update.host.archive import end as archive_end
+from trio_update.host.archive import names as archive_names
+from trio_update.host.archive.extract import BadArchive, extract, read_archive
 
 GOOD = Item(b"good", b"content")
 CRC = zlib.crc32(b"content")

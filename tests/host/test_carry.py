@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from trio_update.errors import FileTrouble
-from trio_update.host.carry import carry_over, replace_with
+from trio_update.host.files.carry import carry_over, replace_with
 
 LONG_AGO = 1_000_000_000_123_456_789
 TRACKED = frozenset({b"main.py", b"lib/code.py"})
@@ -206,7 +206,8 @@ def test_sockets_devices_and_submodules_are_told(place: Place, monkeypatch: pyte
 def test_a_kill_in_the_middle_leaves_no_half_file(across: Place) -> None:
     across.user("big", "x" * 100_000)
     script = (
-        "import os, shutil, signal, sys; from pathlib import Path; from trio_update.host.carry import carry_over\n"
+        "import os, shutil, signal, sys; from pathlib import Path\n"
+        "from trio_update.host.files.carry import carry_over\n"
         "def half(source, target, **_):\n"
         "    Path(os.fsdecode(target)).write_bytes(b'x' * 5000); os.kill(os.getpid(), signal.SIGKILL)\n"
         "shutil.copyfile = shutil.copy2 = half\n"
@@ -266,7 +267,7 @@ def test_what_is_mounted_inside_is_left_where_it_is(tmp_path: Path, link: bool) 
     place.user("stick/file")
     (tmp_path / "link").symlink_to("old")
     script = (
-        "import subprocess, sys; from pathlib import Path; from trio_update.host.carry import carry_over\n"
+        "import subprocess, sys; from pathlib import Path; from trio_update.host.files.carry import carry_over\n"
         "old, new, aside = map(Path, sys.argv[1:])\n"
         "subprocess.run(['mount', '--bind', old / 'stick', old / 'stick'], check=True)\n"
         "print(carry_over(old, new, {b'main.py', b'lib/code.py'}, aside=aside).left_out)"

@@ -16,7 +16,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.host.http_server import (
+from tests.support.http_server import (
     Handler,
     chunked,
     content,
@@ -32,8 +32,8 @@ from tests.host.http_server import (
 )
 from trio_update.demo.http1 import Connection, Request
 from trio_update.errors import FileTrouble, OperationFailed
-from trio_update.host.download import Downloaded, download
-from trio_update.host.http import BadAnswer, Unreachable, Web, open_web
+from trio_update.host.http.client import BadAnswer, Unreachable, Web, open_web
+from trio_update.host.http.download import Downloaded, download
 
 BODY = content(300_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()

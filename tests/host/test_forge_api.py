@@ -9,16 +9,16 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.host.forge_bench import GOOD, REPO, Bench, asking, for_job, no_proxies, opened_bench, refresh, release
-from tests.host.http_server import plain, script, serving
-from trio_update.demo.github import Fault, FaultKind
+from tests.support.forge_bench import GOOD, REPO, Bench, asking, for_job, no_proxies, opened_bench, refresh, release
+from tests.support.http_server import plain, script, serving
+from trio_update.demo.github.server import Fault, FaultKind
 from trio_update.demo.http1 import Connection, Request
 from trio_update.errors import OperationFailed
-from trio_update.host.forge import NoSuchRelease, Purpose, RateLimited
-from trio_update.host.forge_api import Api
-from trio_update.host.forge_memory import Memory
-from trio_update.host.github import GITHUB_HEADERS
-from trio_update.host.http import BadAnswer, open_web
+from trio_update.host.forge.api import Api
+from trio_update.host.forge.base import NoSuchRelease, Purpose, RateLimited
+from trio_update.host.forge.github import GITHUB_HEADERS
+from trio_update.host.forge.memory import Memory
+from trio_update.host.http.client import BadAnswer, open_web
 from trio_update.host.store import open_store
 
 __all__ = ["no_proxies"]

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.upstream import Upstream, git
-from trio_update.host.git import Repository
-from trio_update.host.git_output import CommitLog, read_address, read_commit, read_status, without_password
-from trio_update.host.processes import Runner
+from tests.support.upstream import Upstream, git
+from trio_update.host.git.output import CommitLog, read_address, read_commit, read_status, without_password
+from trio_update.host.git.repository import Repository
+from trio_update.host.processes.runner import Runner
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.host.forge_bench import (
+from tests.support.forge_bench import (
     GOOD,
     NOW,
     REPO,
@@ -30,16 +30,16 @@ from tests.host.forge_bench import (
     refresh,
     release,
 )
-from tests.host.http_server import plain, serving, silent
+from tests.support.http_server import plain, serving, silent
 from trio_update.config.values import ServerConfig
-from trio_update.demo.github import Fault, FaultKind, SimAsset, SimCommit, SimRelease
+from trio_update.demo.github.server import Fault, FaultKind, SimAsset, SimCommit, SimRelease
 from trio_update.demo.repos import make_upstream
 from trio_update.errors import OperationFailed
-from trio_update.host import github_probe
-from trio_update.host.forge import Forge, NoSuchRelease, Purpose, RateLimited
-from trio_update.host.forges import open_forges
-from trio_update.host.http import USER_AGENT, open_web
-from trio_update.host.processes import Runner
+from trio_update.host.forge import probes as github_probe
+from trio_update.host.forge.base import Forge, NoSuchRelease, Purpose, RateLimited
+from trio_update.host.forge.forges import open_forges
+from trio_update.host.http.client import USER_AGENT, open_web
+from trio_update.host.processes.runner import Runner
 from trio_update.host.store import open_store
 
 __all__ = ["no_proxies"]

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from trio.testing import MockClock
 
-from tests.host.forge_bench import NOW, REPO, Bench, for_job, no_proxies, opened_bench, refresh, release
-from trio_update.demo.github import Fault, FaultKind
-from trio_update.host.forge import Forges, Purpose, RateLimited
-from trio_update.host.http import Unreachable
-from trio_update.host.rate import FARTHEST, Budget, Saved
+from tests.support.forge_bench import NOW, REPO, Bench, for_job, no_proxies, opened_bench, refresh, release
+from trio_update.demo.github.server import Fault, FaultKind
+from trio_update.host.forge.base import Forges, Purpose, RateLimited
+from trio_update.host.forge.budget import FARTHEST, Budget, Saved
+from trio_update.host.http.client import Unreachable
 from trio_update.model import RateLimit
 
 __all__ = ["no_proxies"]

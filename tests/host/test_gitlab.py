@@ -13,15 +13,15 @@ from urllib.parse import urlsplit
 import pytest
 from trio.testing import MockClock
 
-from tests.host.forge_bench import NOW, REPO, TOKEN, Clock, for_job, no_proxies, refresh
-from tests.host.http_server import Site, plain, redirect, serving
+from tests.support.forge_bench import NOW, REPO, TOKEN, Clock, for_job, no_proxies, refresh
+from tests.support.http_server import Site, plain, redirect, serving
 from trio_update.config.values import ServerConfig
 from trio_update.demo.http1 import Connection, Request
 from trio_update.errors import OperationFailed
-from trio_update.host.forge import Forges, NoSuchRelease, Purpose, RateLimited
-from trio_update.host.forges import open_forges
-from trio_update.host.http import open_web
-from trio_update.host.processes import Runner
+from trio_update.host.forge.base import Forges, NoSuchRelease, Purpose, RateLimited
+from trio_update.host.forge.forges import open_forges
+from trio_update.host.http.client import open_web
+from trio_update.host.processes.runner import Runner
 from trio_update.host.store import open_store
 
 __all__ = ["no_proxies"]

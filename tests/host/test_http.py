@@ -16,7 +16,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.host.http_server import (
+from tests.support.http_server import (
     Handler,
     chunked,
     cut,
@@ -30,8 +30,17 @@ from tests.host.http_server import (
 )
 from trio_update.demo.http1 import Connection, Request
 from trio_update.errors import OperationFailed
-from trio_update.host import http
-from trio_update.host.http import BadAnswer, Unreachable, Web, answers, next_address, open_web, redirect_of, shown
+from trio_update.host.http import client as http
+from trio_update.host.http.client import (
+    BadAnswer,
+    Unreachable,
+    Web,
+    answers,
+    next_address,
+    open_web,
+    redirect_of,
+    shown,
+)
 
 SECRET = "hunter2"
 
@@ -67,7 +76,7 @@ async def body_of(web: Web, url: str, **headers: str) -> bytes:
 
 def test_httpx_is_imported_by_the_first_request_only() -> None:
     program = (
-        "import sys, trio\nfrom trio_update.host.http import open_web\n"
+        "import sys, trio\nfrom trio_update.host.http.client import open_web\n"
         "async def main():\n  async with open_web():\n    pass\n"
         "trio.run(main)\nsys.exit('httpx' in sys.modules)"
     )

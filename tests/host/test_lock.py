@@ -12,7 +12,7 @@ import pytest
 
 from trio_update.errors import DataPathHeld, FileTrouble
 from trio_update.host.lock import InstanceLock
-from trio_update.host.processes import become_subreaper
+from trio_update.host.processes.runner import become_subreaper
 
 
 def lock_path(tmp_path: Path) -> Path:

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from trio_update.errors import CommandFailed, CommandNotFound, CommandSilent, FileTrouble, OperationFailed
-from trio_update.host.processes import Runner
+from trio_update.host.processes.runner import Runner
 
 RUNNER = Runner("test-processes")
 # `sleep` inherits the ignored signal, and its parent does not wait for it.

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.releases import photo, tree, write_files
-from tests.somebody import AS_A_USER, SOMEBODY, WHY_NO_USER
+from tests.support.releases import photo, tree, write_files
+from tests.support.somebody import AS_A_USER, SOMEBODY, WHY_NO_USER
 from trio_update.errors import FileTrouble
-from trio_update.host.refill import asks_for_refill, copy_content, refill
+from trio_update.host.files.refill import asks_for_refill, copy_content, refill
 
 LONG_AGO = 1_000_000_000_123_456_789
 
@@ -134,7 +134,7 @@ def test_folders_that_forbid_changes_are_changed_and_forbid_them_again(live: Pat
 
 REFILL = """
 import pathlib, sys
-from trio_update.host.refill import refill
+from trio_update.host.files.refill import refill
 refill(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), tuple(map(str.encode, sys.argv[3:])))
 """
 

@@ -13,7 +13,7 @@ from tests.crash.release_files import FORMER, MINE, NEWEST, OLDEST, VERSIONS, re
 from tests.crash.release_files import publish as publish_releases
 from tests.crash.release_verdict import SHELF
 from tests.powercut.disk import Disk
-from trio_update.demo.github import GitHub
+from trio_update.demo.github.server import GitHub
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from tests.powercut.apps import App, GitApp, Operation, ReleaseApp, environment_
 from tests.powercut.disk import Disk, copy_image, mounted
 from tests.powercut.stops import stopping
 from tests.powercut.verdict import Cut, Kind, Verdict, judge
-from trio_update.demo.github import GitHub, serve_github
+from trio_update.demo.github.server import GitHub, serve_github
 
 _UNLIMITED = 1_000_000
 

@@ -9,7 +9,7 @@ import trio
 
 from tests.crash.servers import Died, Server, Zygote, processes_of
 from tests.powercut.apps import App, environment_of
-from trio_update.host.shelf import Shelf
+from trio_update.updaters.release.shelf import Shelf
 
 
 class Kind(enum.StrEnum):

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.releases import ReleaseSite, behind
-from tests.upstream import Bench, Upstream
-from trio_update.demo.github import GitHub, serve_github
+from tests.support.releases import ReleaseSite, behind
+from tests.support.upstream import Bench, Upstream
+from trio_update.demo.github.server import GitHub, serve_github
 
 
 @pytest.fixture

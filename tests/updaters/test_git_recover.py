@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.upstream import NAME, Bench, Upstream, git, status_of
 from tests.updaters.test_git_update import ready
-from tests.upstream import NAME, Bench, Upstream, git, status_of
 from trio_update.config import HealthCheck
 from trio_update.errors import CommandFailed, OperationFailed, Reason, Refused
 
@@ -279,7 +279,7 @@ async def test_damage_that_only_a_fresh_clone_mends_is_told_and_the_remote_is_as
 async def test_a_clone_with_a_mount_inside_is_not_replaced(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     # Mounting takes root; what the kernel's list of mounts looks like is tested with `host/files.py`.
     mounted = os.fsencode(bench.path / "data")
-    monkeypatch.setattr("trio_update.host.files.mount_points", lambda: frozenset({b"/", mounted}))
+    monkeypatch.setattr("trio_update.host.files.durable.mount_points", lambda: frozenset({b"/", mounted}))
     inode = bench.path.stat().st_ino
     async with ready(bench) as manager:
         with pytest.raises(Refused, match="is mounted inside the clone"):
@@ -307,7 +307,7 @@ async def test_words_of_damage_from_a_whole_clone_do_not_make_it_corrupt(
         raise CommandFailed(["git", "fetch"], 128, "fatal: remote did not send all necessary objects")
 
     async with ready(bench) as manager:
-        monkeypatch.setattr("trio_update.host.git.Repository.fetch", fetch)
+        monkeypatch.setattr("trio_update.host.git.repository.Repository.fetch", fetch)
         await manager.refresh(NAME)
         status = status_of(manager)
         assert status.is_valid

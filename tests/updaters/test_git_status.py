@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.upstream import Bench, Upstream, git, status_of
+from tests.support.upstream import Bench, Upstream, git, status_of
 from trio_update.model import Channel, GitStatus, Unknown
 
 

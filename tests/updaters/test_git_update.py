@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.upstream import NAME, Bench, Upstream, git, status_of
+from tests.support.upstream import NAME, Bench, Upstream, git, status_of
 from trio_update.config import HealthCheck
 from trio_update.engine.manager import Manager
 from trio_update.errors import OperationFailed, Reason, Refused
-from trio_update.host.git import Repository
-from trio_update.host.processes import Runner
+from trio_update.host.git.repository import Repository
+from trio_update.host.processes.runner import Runner
 from trio_update.model import Channel, Outcome
 
 

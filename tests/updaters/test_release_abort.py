@@ -9,11 +9,13 @@ import pytest
 import trio
 import trio.testing
 
-from tests.releases import behind, photo
-from trio_update.demo.github import GitHub
+from tests.support.releases import behind, photo
+from trio_update.demo.github.server import GitHub
 from trio_update.engine.manager import Manager
 from trio_update.errors import Aborted
-from trio_update.updaters import release_files, release_obtain, release_stage
+from trio_update.updaters.release import build as release_stage
+from trio_update.updaters.release import files as release_files
+from trio_update.updaters.release import obtain as release_obtain
 
 # What is under way, by the function that does it: what is asked for, and which kind of app it takes.
 STEPS = {

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.releases import (
+from tests.support.releases import (
     PROGRAM,
     ReleaseSite,
     content_of,
@@ -24,8 +24,8 @@ from tests.releases import (
     status_of,
     write_files,
 )
-from tests.upstream import git
-from trio_update.demo.github import Fault, FaultKind, SimAsset
+from tests.support.upstream import git
+from trio_update.demo.github.server import Fault, FaultKind, SimAsset
 from trio_update.errors import Refused
 from trio_update.model import Unknown
 
@@ -448,8 +448,8 @@ async def test_a_folder_that_is_gone_is_brought_back(site: ReleaseSite, gone: Ca
 READ_ONLY = """
 import contextlib, ctypes, os, pathlib, subprocess, sys
 import trio
-from tests.releases import ReleaseSite, photo, status_of
-from trio_update.demo.github import GitHub, serve_github
+from tests.support.releases import ReleaseSite, photo, status_of
+from trio_update.demo.github.server import GitHub, serve_github
 from trio_update.errors import Refused
 
 folder, kind = pathlib.Path(sys.argv[1]), sys.argv[2]

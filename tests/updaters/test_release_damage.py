@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.releases import PROGRAM, ReleaseSite, behind, program_of, status_of
-from trio_update.demo.github import GitHub
-from trio_update.host.shelf import Shelf
+from tests.support.releases import PROGRAM, ReleaseSite, behind, program_of, status_of
+from trio_update.demo.github.server import GitHub
+from trio_update.updaters.release.shelf import Shelf
 
 DAMAGE = "Files are missing or changed, a recovery brings them back: "
 

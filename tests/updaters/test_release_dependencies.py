@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.releases import ReleaseSite, behind, content_of, make_zip, write_files
-from trio_update.demo.github import GitHub, SimAsset
+from tests.support.releases import ReleaseSite, behind, content_of, make_zip, write_files
+from trio_update.demo.github.server import GitHub, SimAsset
 from trio_update.errors import Reason, Refused
 
 LISTS: dict[str, dict[str, Any]] = {

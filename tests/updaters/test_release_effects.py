@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tests.releases import photo, tree, write_files
+from tests.support.releases import photo, tree, write_files
 from trio_update.errors import FileTrouble
-from trio_update.host import files
-from trio_update.host.persist import carry_persistent
-from trio_update.host.processes import Runner
-from trio_update.host.shelf import Record, Shelf, write_record
-from trio_update.updaters.release_effects import Shelve, Switch
+from trio_update.host.files import durable
+from trio_update.host.processes.runner import Runner
+from trio_update.updaters.release.effects import Shelve, Switch
+from trio_update.updaters.release.persistent import carry_persistent
+from trio_update.updaters.release.shelf import Record, Shelf, write_record
 
 LONG_AGO = 1_000_000_000.0
 RUNNER = Runner("test")
@@ -39,7 +39,7 @@ class Place:
             live=str(live),
             staged=str(self.staged),
             new_inode=self.staged.stat().st_ino,
-            old_inode=files.inode(live),
+            old_inode=durable.inode(live),
             persistent=(b"config.json",),
             wanted=("config.json", "late"),
             aside=str(self.aside),
@@ -138,7 +138,7 @@ async def test_a_program_is_switched_and_one_that_was_not_there_is_taken_away_ag
 async def test_only_what_cannot_be_exchanged_is_filled(place: Place) -> None:
     """Any other trouble is told as it is, and nothing is copied."""
     switch = place.switch()
-    files.remove_tree(place.live)
+    durable.remove_tree(place.live)
     before = photo(place.stage)
     with pytest.raises(FileTrouble, match="cannot exchange"):
         await switch.apply(RUNNER, place.said.append)
@@ -203,7 +203,7 @@ async def test_a_final_filling_leaves_nothing_behind(far: Place) -> None:
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is made durable, in order, and what is written."""
     found: list[str] = []
-    sync, write, rename = files.sync_filesystem, files.write_atomically, files._renameat2
+    sync, write, rename = durable.sync_filesystem, durable.write_atomically, durable._renameat2
 
     def synced(path: Path) -> None:
         found.append(f"sync {path.name}")
@@ -217,9 +217,9 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         rename(source, target, flags)
         found.append(f"rename {source.name} {target.name}")
 
-    monkeypatch.setattr(files, "sync_filesystem", synced)
-    monkeypatch.setattr(files, "write_atomically", written)
-    monkeypatch.setattr(files, "_renameat2", renamed)
+    monkeypatch.setattr(durable, "sync_filesystem", synced)
+    monkeypatch.setattr(durable, "write_atomically", written)
+    monkeypatch.setattr(durable, "_renameat2", renamed)
     return found
 
 

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.releases import ReleaseSite, make_zip, said, status_of
-from trio_update.demo.github import SimAsset
+from tests.support.releases import ReleaseSite, make_zip, said, status_of
+from trio_update.demo.github.server import SimAsset
 from trio_update.engine.manager import Manager
 from trio_update.errors import Reason, Refused
 

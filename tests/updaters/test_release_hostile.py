@@ -9,10 +9,10 @@ import zlib
 
 import pytest
 
-from tests.host.zips import DEFLATED, MASK, Item, build, deflate, end64, extra, zip64
-from tests.host.zips import end as end_of
-from tests.releases import ReleaseSite, release_info, status_of
-from trio_update.demo.github import SimAsset
+from tests.support.releases import ReleaseSite, release_info, status_of
+from tests.support.zips import DEFLATED, MASK, Item, build, deflate, end64, extra, zip64
+from tests.support.zips import end as end_of
+from trio_update.demo.github.server import SimAsset
 
 GOOD = (Item(b"release_info.json", release_info("v2.0.0")), Item(b"index.html", b"<p>second</p>"))
 CRC = zlib.crc32(b"content")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trio_update.updaters.release_info import NoReleaseInfo, ReleaseInfo, read_release_info, with_version
+from trio_update.updaters.release.info import NoReleaseInfo, ReleaseInfo, read_release_info, with_version
 
 WHOLE: dict[str, object] = {"project_owner": "ada", "project_name": "app", "version": "v1.0.0"}
 MAINSAIL = ReleaseInfo("mainsail-crew", "mainsail", "v2.8.0")

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounts import MOUNTS, mounted, overlay, tmpfs
-from tests.releases import ReleaseSite, behind, photo, said, tree
+from tests.support.mounts import MOUNTS, mounted, overlay, tmpfs
+from tests.support.releases import ReleaseSite, behind, photo, said, tree
 from trio_update.config import HealthCheck
-from trio_update.demo.github import GitHub
+from trio_update.demo.github.server import GitHub
 from trio_update.errors import OperationFailed
-from trio_update.host import files
+from trio_update.host.files import durable
 
 pytestmark = pytest.mark.skipif(not MOUNTS, reason="nothing can be mounted here")
 
@@ -122,14 +122,14 @@ CHANGED = {"db/deep/data": b"written to", "config.json": b"put anew", "late/firs
 
 def when_the_old_content_is_copied(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
     """Have ``act`` called at the last moment before the new content comes."""
-    write = files.write_atomically
+    write = durable.write_atomically
 
     def hooked(path: Path, data: bytes, mode: int = 0o644) -> None:
         if path.name == "refilling":
             act()
         write(path, data, mode)
 
-    monkeypatch.setattr(files, "write_atomically", hooked)
+    monkeypatch.setattr(durable, "write_atomically", hooked)
 
 
 @pytest.mark.parametrize("healthy", [True, False])

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.mounts import MOUNTS, tmpfs
-from tests.releases import ACTIONS, ReleaseSite, behind, make_zip, release_info, said
+from tests.support.mounts import MOUNTS, tmpfs
+from tests.support.releases import ACTIONS, ReleaseSite, behind, make_zip, release_info, said
 from trio_update.config import HealthCheck
-from trio_update.demo.github import Fault, FaultKind, GitHub, SimAsset
+from trio_update.demo.github.server import Fault, FaultKind, GitHub, SimAsset
 from trio_update.errors import OperationFailed
-from trio_update.host import files
+from trio_update.host.files import durable
 
 LONG_AGO = 1_000_000_000_123_456_789
 # What a shell can do to a file of the old folder, or of the new one, while an update goes on.
@@ -207,15 +207,15 @@ async def test_what_a_program_still_appends_is_in_the_new_folder(web: ReleaseSit
 
 def when_it_switches(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
     """Have ``act`` called at the last moment before the folders change places, when everything was carried over."""
-    sync = files.sync_filesystem
+    sync = durable.sync_filesystem
 
     def hooked(path: Path) -> None:
         if path.name.startswith(".app.trio-update."):
-            monkeypatch.setattr(files, "sync_filesystem", sync)
+            monkeypatch.setattr(durable, "sync_filesystem", sync)
             act()
         sync(path)
 
-    monkeypatch.setattr(files, "sync_filesystem", hooked)
+    monkeypatch.setattr(durable, "sync_filesystem", hooked)
 
 
 def sh(script: str, folder: Path) -> None:

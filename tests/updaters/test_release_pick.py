@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trio_update.errors import OperationFailed
 from trio_update.model import AppName, Asset, RemoteRelease
-from trio_update.updaters.release_pick import is_newer, pick_asset, same_version, spellings
+from trio_update.updaters.release.pick import is_newer, pick_asset, same_version, spellings
 
 APP = AppName("app")
 # Oldest first, as PEP 440 orders them.

@@ -10,12 +10,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.mounts import MOUNTS, tmpfs
-from tests.releases import PROGRAM, ReleaseSite, behind, content_of, make_zip, said, status_of, tree
-from trio_update.demo.github import GitHub, SimAsset
+from tests.support.mounts import MOUNTS, tmpfs
+from tests.support.releases import PROGRAM, ReleaseSite, behind, content_of, make_zip, said, status_of, tree
+from trio_update.demo.github.server import GitHub, SimAsset
 from trio_update.errors import OperationFailed
-from trio_update.host import files
-from trio_update.host import github as forge
+from trio_update.host.files import durable
+from trio_update.host.forge import github as forge
 
 pytestmark = pytest.mark.skipif("tmpfs" not in MOUNTS, reason="no small disk can be mounted here")
 
@@ -115,8 +115,8 @@ async def test_what_is_installed_and_what_is_wanted_makes_no_room(small: Small) 
             site.publish(version, SimAsset(name="app.zip", content=make_zip(with_media(version, 5 * MIB))))
             await manager.refresh(None)
             await manager.upgrade("app", who="test")
-        files.remove_tree(site.shelf / "replaced")
-        (site.path.parent / "filler").write_bytes(bytes(files.free_bytes(site.path) - 10 * MIB))
+        durable.remove_tree(site.shelf / "replaced")
+        (site.path.parent / "filler").write_bytes(bytes(durable.free_bytes(site.path) - 10 * MIB))
         before = tree(site.path)
         with pytest.raises(OperationFailed, match=r"not enough space .* for unpacking app\.zip"):
             await manager.rollback("app", version="v3.0.0", who="test")

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from tests.releases import REPO, ReleaseSite, content_of, make_zip, release_info, status_of
-from tests.upstream import Bench
-from tests.upstream import status_of as git_status_of
-from trio_update.demo.github import Fault, FaultKind, SimAsset
+from tests.support.releases import REPO, ReleaseSite, content_of, make_zip, release_info, status_of
+from tests.support.upstream import Bench
+from tests.support.upstream import status_of as git_status_of
+from trio_update.demo.github.server import Fault, FaultKind, SimAsset
 from trio_update.engine.manager import Manager
 from trio_update.errors import OperationFailed, Reason, Refused
 from trio_update.model import Channel, Outcome, Unknown

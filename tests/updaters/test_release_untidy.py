@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.mounts import MOUNTS, mounted
-from tests.releases import ReleaseSite, behind, photo, status_of
-from tests.somebody import AS_A_USER, SOMEBODY, WHY_NO_USER
-from trio_update.demo.github import GitHub
+from tests.support.mounts import MOUNTS, mounted
+from tests.support.releases import ReleaseSite, behind, photo, status_of
+from tests.support.somebody import AS_A_USER, SOMEBODY, WHY_NO_USER
+from trio_update.demo.github.server import GitHub
 from trio_update.engine.manager import Manager
 from trio_update.model import Outcome
 
@@ -116,5 +116,5 @@ async def test_a_user_gets_back_a_folder_that_is_gone(web: ReleaseSite) -> None:
 async def as_a_user(action: str, web: ReleaseSite) -> str:
     """What a user who is not root is told."""
     urls = (web.github.api_url, web.github.web_url)
-    command = [*AS_A_USER, sys.executable, "-m", "tests.act_once", action, str(web.folder), *urls]
+    command = [*AS_A_USER, sys.executable, "-m", "tests.support.act_once", action, str(web.folder), *urls]
     return (await trio.run_process(command, cwd=Path(__file__).parents[2], capture_stdout=True)).stdout.decode()

@@ -9,10 +9,10 @@ import stat
 
 import pytest
 
-from tests.releases import PROGRAM, REPO, ReleaseSite, program_of, said, status_of
-from trio_update.demo.github import Fault, FaultKind
+from tests.support.releases import PROGRAM, REPO, ReleaseSite, program_of, said, status_of
+from trio_update.demo.github.server import Fault, FaultKind
 from trio_update.errors import OperationFailed, Reason, Refused
-from trio_update.host.shelf import Shelf
+from trio_update.updaters.release.shelf import Shelf
 
 
 async def test_upgrade_and_back_without_a_network(site: ReleaseSite) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.releases import ACTIONS, ReleaseSite, behind, content_of, photo, said, tree
+from tests.support.releases import ACTIONS, ReleaseSite, behind, content_of, photo, said, tree
 from trio_update.config import HealthCheck
-from trio_update.demo.github import GitHub, SimAsset
+from trio_update.demo.github.server import GitHub, SimAsset
 from trio_update.errors import OperationFailed
-from trio_update.host.shelf import Shelf
+from trio_update.updaters.release.shelf import Shelf
 
 LONG_AGO = 1_000_000_000
 ODD = os.fsdecode(b"caf\xe9.txt")

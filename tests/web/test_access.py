@@ -9,9 +9,9 @@ import pytest
 import trio
 import trio.testing
 
-from tests.web.support import Running, running, until
+from tests.support.web.connecting import Running, running, until
 from trio_update.config.values import ServerConfig
-from trio_update.web.access import Access, normal_path
+from trio_update.web.access.guard import Access, normal_path
 
 HOST = "Host: localhost"
 EMPTY = "Content-Length: 0"

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import trio
 
-from tests.web.support import Running, running, until
+from tests.support.web.connecting import Running, running, until
 from trio_update.errors import Aborted, OperationFailed, Reason, Refused
 
 Transport = Literal["http", "websocket"]

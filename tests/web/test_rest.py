@@ -9,8 +9,8 @@ import msgspec
 import pytest
 import trio
 
-from tests.web.fake import EVIL
-from tests.web.support import running, until
+from tests.support.web.connecting import running, until
+from tests.support.web.fake import EVIL
 from trio_update.errors import Aborted, OperationFailed, Reason, Refused
 
 UPGRADE = "/machine/update/upgrade"

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.web.fake import FakeManager
-from tests.web.support import running
+from tests.support.web.connecting import running
+from tests.support.web.fake import FakeManager
 
 UPGRADE = "/machine/update/upgrade"
 JSON = {"Content-Type": "application/json"}

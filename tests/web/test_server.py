@@ -11,7 +11,7 @@ import trio
 import trio_websocket
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
-from tests.web.server_clients import (
+from tests.support.web.server_clients import (
     HELLO,
     Http,
     Server,
@@ -22,7 +22,7 @@ from tests.web.server_clients import (
     happens,
     raw_websocket,
 )
-from tests.web.server_running import BRISK, PATIENT, running
+from tests.support.web.server_running import BRISK, PATIENT, running
 
 
 @pytest.fixture

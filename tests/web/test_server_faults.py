@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.web import server_scenarios as scenarios
-from tests.web.server_clients import Server, answers
-from tests.web.server_running import running
+from tests.support.web import server_scenarios as scenarios
+from tests.support.web.server_clients import Server, answers
+from tests.support.web.server_running import running
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,7 +68,7 @@ def name(case: Case) -> str:
 async def stock() -> AsyncIterator[Server]:
     """Stock Hypercorn with the same application.  It may not survive, so it lives in a process of its own."""
     process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "tests.web.server_stock"],
+        [sys.executable, "-m", "tests.support.web.server_stock"],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -11,7 +11,7 @@ import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from wsproto.events import Message
 
-from tests.web.server_clients import (
+from tests.support.web.server_clients import (
     HELLO,
     Http,
     Server,
@@ -22,7 +22,7 @@ from tests.web.server_clients import (
     happens,
     raw_websocket,
 )
-from tests.web.server_running import running
+from tests.support.web.server_running import running
 
 
 async def faulty(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:

@@ -11,11 +11,11 @@ import msgspec
 import pytest
 import trio
 
-from tests.web.server_app import make_app
-from tests.web.server_clients import HELLO, Http, Server, answer_to, answers
-from tests.web.server_running import BRISK, running
+from tests.support.web.server_app import make_app
+from tests.support.web.server_clients import HELLO, Http, Server, answer_to, answers
+from tests.support.web.server_running import BRISK, running
 from trio_update.errors import StartFailed
-from trio_update.web.server import serve
+from trio_update.web.server.server import serve
 
 
 @pytest.fixture

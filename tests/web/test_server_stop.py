@@ -8,9 +8,9 @@ import trio_websocket
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from wsproto.events import CloseConnection
 
-from tests.web.server_app import make_app
-from tests.web.server_clients import HELLO, answer_to, happens, raw_websocket
-from tests.web.server_running import PATIENT, Running, running
+from tests.support.web.server_app import make_app
+from tests.support.web.server_clients import HELLO, answer_to, happens, raw_websocket
+from tests.support.web.server_running import PATIENT, Running, running
 
 
 async def test_an_idle_connection_is_closed_and_a_busy_one_answered() -> None:

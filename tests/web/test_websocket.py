@@ -7,11 +7,11 @@ import logging
 import pytest
 import trio
 
-from tests.web.fake import EVIL, EVIL_ESCAPED
-from tests.web.support import Answer, Running, running, until
+from tests.support.web.connecting import Answer, Running, running, until
+from tests.support.web.fake import EVIL, EVIL_ESCAPED
 from trio_update.config.values import ServerConfig
 from trio_update.errors import OperationFailed, Reason, Refused
-from trio_update.web.limits import Limits
+from trio_update.web.server.limits import Limits
 
 
 async def test_identify_and_the_number_of_a_connection() -> None:
@@ -295,7 +295,7 @@ async def test_a_session_that_fails_is_logged_and_ends_alone(
             raise RuntimeError("a defect")
 
         await other.call("server.connection.identify", client_name="fluidd", type="bot")
-        monkeypatch.setattr("trio_update.web.jsonrpc.Rpc.refuse", broken)
+        monkeypatch.setattr("trio_update.web.api.jsonrpc.Rpc.refuse", broken)
         with caplog.at_level(logging.ERROR):
             await ws.send_text(b"binary")
             assert (await ws.close_reason())[0] == 1011

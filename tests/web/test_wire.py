@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.web.fake import EVIL, EVIL_ESCAPED, an_app
+from tests.support.web.fake import EVIL, EVIL_ESCAPED, an_app
 from trio_update.events import JobMessage, Refreshed
 from trio_update.model import (
     AppName,
@@ -22,7 +22,7 @@ from trio_update.model import (
     Status,
     Unknown,
 )
-from trio_update.web.wire import Wire, escape, to_wire
+from trio_update.web.api.wire import Wire, escape, to_wire
 
 KLIPPER = AppName("klipper")
 

@@ -11,7 +11,7 @@ import msgspec
 from trio_update.config.convert import Look
 from trio_update.config.ini import Fault, Section
 from trio_update.config.names import check_app_name, printable
-from trio_update.config.schema import (
+from trio_update.config.options import (
     OVERRIDES,
     Reading,
     Table,

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from trio_update.config.apart import keep_apart
 from trio_update.config.apps import BUILT_IN, Judged, app_name, judge_app, judge_built_in
 from trio_update.config.includes import read_sources
 from trio_update.config.ini import Fault, Section
 from trio_update.config.names import printable
-from trio_update.config.schema import (
+from trio_update.config.nesting import keep_apart
+from trio_update.config.options import (
     Reading,
     ServiceProvider,
     Table,

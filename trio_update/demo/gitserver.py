@@ -22,7 +22,7 @@ import trio
 from trio_update.demo.http1 import LARGEST_BODY, Connection, Headers, Request
 from trio_update.demo.repos import git_environment
 from trio_update.errors import OperationFailed
-from trio_update.host.processes import Runner
+from trio_update.host.processes.runner import Runner
 
 _PIECE = 64 * 1024
 # A throttled answer goes out in pieces of this many seconds: often enough for git's progress to move.

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on one socket of Trio's, for :mod:`trio_update.demo.gitserver` and :mod:`trio_update.demo.github`."""
+"""HTTP/1.1 on one socket of Trio's, for :mod:`trio_update.demo.gitserver` and :mod:`trio_update.demo.github.server`."""
 
 from __future__ import annotations
 

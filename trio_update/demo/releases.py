@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from trio_update.demo.github import Fault, FaultKind, GitHub, SimAsset, SimRelease
+from trio_update.demo.github.server import Fault, FaultKind, GitHub, SimAsset, SimRelease
 
 WEB_CLIENT = "webclient"
 ZIP_APP = "zipapp"

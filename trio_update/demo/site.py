@@ -12,7 +12,7 @@ from pathlib import Path
 
 import trio
 
-from trio_update.demo.github import GitHub
+from trio_update.demo.github.server import GitHub
 from trio_update.demo.gitserver import Behaviour, GitServer
 from trio_update.demo.releases import BIG, DAMAGED, RELEASE_APPS, TOOL, WEB_CLIENT, ZIP_APP, ReleaseApp, publish
 from trio_update.demo.repos import BEHIND, PIN, Files, State, Upstream, add_commits, clone, make_clone, make_upstream

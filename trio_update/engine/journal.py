@@ -19,7 +19,7 @@ import msgspec
 import trio
 
 from trio_update.errors import FileTrouble
-from trio_update.host import files
+from trio_update.host.files import durable
 from trio_update.model import AppName, JobId, JobKind
 from trio_update.updaters.base import Target
 from trio_update.updaters.effects import AnyEffect
@@ -64,7 +64,7 @@ class Journal:
 
     async def write(self, entry: Entry) -> None:
         """Make ``entry`` durable.  Raises: FileTrouble."""
-        await trio.to_thread.run_sync(files.write_atomically, self._path(entry), msgspec.json.encode(entry))
+        await trio.to_thread.run_sync(durable.write_atomically, self._path(entry), msgspec.json.encode(entry))
 
     async def close(self, entry: Entry) -> None:
         """Forget ``entry``: its app is whole."""
@@ -106,7 +106,7 @@ def _remove_durably(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise FileTrouble("remove", path, error.errno, error.strerror or str(error)) from error
-    files.fsync_directory(path.parent)
+    durable.fsync_directory(path.parent)
 
 
 def _file_name(app: AppName) -> str:

@@ -14,19 +14,19 @@ from trio_update.engine.board import Board
 from trio_update.engine.hub import Hub
 from trio_update.engine.jobs import Job, JobRunner, Work
 from trio_update.engine.journal import Journal, holder_id
-from trio_update.engine.opening import config_digest, keep_out, locked, make_folders, restore, tidy_saved
+from trio_update.engine.recovery import settle_all
 from trio_update.engine.refresh import Refresher, follow_schedule
-from trio_update.engine.settle import settle_all
-from trio_update.engine.work import Worker
+from trio_update.engine.startup import config_digest, keep_out, locked, make_folders, restore, tidy_saved
+from trio_update.engine.worker import Worker
 from trio_update.errors import OperationFailed, Reason, Refused
 from trio_update.events import Refreshed
 from trio_update.groups import unwrapped
-from trio_update.host.forge import Forges
-from trio_update.host.forges import open_forges
-from trio_update.host.http import open_web
+from trio_update.host.forge.base import Forges
+from trio_update.host.forge.forges import open_forges
+from trio_update.host.http.client import open_web
 from trio_update.host.klippy import NeverPrinting, PrintState
-from trio_update.host.leftovers import end_orphans
-from trio_update.host.processes import Runner, become_subreaper
+from trio_update.host.processes.runner import Runner, become_subreaper
+from trio_update.host.processes.strays import end_orphans
 from trio_update.host.services import NoServices, Services
 from trio_update.host.store import Store, open_store
 from trio_update.model import AppName, AppStatus, JobKind, JobRecord, JobView, Outcome, Plan, Status

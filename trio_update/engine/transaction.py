@@ -17,8 +17,8 @@ from msgspec.structs import replace
 
 from trio_update.engine.journal import Entry, Journal, Phase
 from trio_update.errors import OperationFailed
-from trio_update.host import files
-from trio_update.host.processes import Runner
+from trio_update.host.files import durable
+from trio_update.host.processes.runner import Runner
 from trio_update.model import AppStatus, JobId
 from trio_update.updaters.base import Prepared, Report, Request, Updater
 
@@ -91,12 +91,12 @@ class Ledger:
         path = beside.with_name(f".{beside.name}.trio-update.{self.entry.job}")
         # Recorded before it exists: whoever comes after a kill knows that it may be removed.
         await self.write(stages=(*self.entry.stages, str(path)))
-        await trio.to_thread.run_sync(files.remove_tree, path)
+        await trio.to_thread.run_sync(durable.remove_tree, path)
         return path
 
     async def saved(self) -> Path:
         folder = self.saved_folder
-        with files.translated("make", folder):
+        with durable.translated("make", folder):
             await trio.Path(folder).mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -218,7 +218,7 @@ async def undo(journal: Journal, entry: Entry, updater: Updater, runner: Runner,
         for effect in reversed(entry.effects):
             await effect.settle(runner, report)
     for stage in entry.stages:
-        await trio.to_thread.run_sync(files.remove_tree, Path(stage))
+        await trio.to_thread.run_sync(durable.remove_tree, Path(stage))
     try:
         await updater.tidy()
     except OperationFailed as error:

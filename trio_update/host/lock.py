@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from trio_update.errors import DataPathHeld
-from trio_update.host.files import translated
+from trio_update.host.files.durable import translated
 
 
 class InstanceLock:

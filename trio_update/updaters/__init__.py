@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from trio_update.config import AppConfig, GitRepoConfig
-from trio_update.host.forge import Forges
-from trio_update.host.http import Web
-from trio_update.host.processes import Runner
+from trio_update.host.forge.base import Forges
+from trio_update.host.http.client import Web
+from trio_update.host.processes.runner import Runner
 from trio_update.updaters.base import Updater
-from trio_update.updaters.git_repo import GitRepo
-from trio_update.updaters.release_app import ReleaseApp
+from trio_update.updaters.git.updater import GitRepo
+from trio_update.updaters.release.updater import ReleaseApp
 
 
 def make_updater(config: AppConfig, runner: Runner, web: Web, forges: Forges, *, debug: bool) -> Updater:

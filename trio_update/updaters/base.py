@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from trio_update.config import AppConfig, HealthCheck
-from trio_update.host.processes import Runner
+from trio_update.host.processes.runner import Runner
 from trio_update.model import AppStatus, JobId, Plan, Release
 
 Report = Callable[[str], None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trio_update.updaters.git_effects import GitEffect
-from trio_update.updaters.release_effects import ReleaseEffect
+from trio_update.updaters.git.effects import GitEffect
+from trio_update.updaters.release.effects import ReleaseEffect
 
 AnyEffect = GitEffect | ReleaseEffect

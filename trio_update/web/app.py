@@ -14,14 +14,14 @@ from quart import Response, websocket
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
-from trio_update.web.access import Access, machine_names
-from trio_update.web.endpoints import ENDPOINTS
-from trio_update.web.facade import Manager
-from trio_update.web.faults import Fault
-from trio_update.web.jsonrpc import Rpc
-from trio_update.web.rest import Rest
-from trio_update.web.session import GOING_AWAY, Session
-from trio_update.web.wire import Wire
+from trio_update.web.access.guard import Access, machine_names
+from trio_update.web.api.endpoints import ENDPOINTS
+from trio_update.web.api.facade import Manager
+from trio_update.web.api.faults import Fault
+from trio_update.web.api.jsonrpc import Rpc
+from trio_update.web.api.rest import Rest
+from trio_update.web.api.session import GOING_AWAY, Session
+from trio_update.web.api.wire import Wire
 
 MAX_BODY_BYTES = 1024 * 1024
 _BODY_SECONDS = 20

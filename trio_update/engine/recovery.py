@@ -1,0 +1,134 @@
+"""What a start does before it serves: every journal that a former server left open is settled."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from trio_update.engine.board import Board
+from trio_update.engine.history import earlier_after
+from trio_update.engine.journal import Entry, Journal, Phase
+from trio_update.engine.transaction import MAX_ATTEMPTS, NotPutBack, NotTidied, settle
+from trio_update.errors import OperationFailed
+from trio_update.host.processes.runner import Runner
+from trio_update.host.store import Store
+from trio_update.model import AppName, AppOutcome, JobId, JobKind, JobRecord, Outcome, Release
+from trio_update.updaters.base import Updater
+
+_log = logging.getLogger(__name__)
+
+
+async def settle_all(
+    journal: Journal, updaters: Mapping[AppName, Updater], runner: Runner, store: Store, board: Board
+) -> JobId:
+    """Settle every entry, one app after another; one that fails makes its app stuck and stops nobody else.
+
+    Then removes what killed commands left in the other apps.  Returns the highest job id that was ever given.
+    """
+    last = await store.last_job()
+    for entry in await journal.load():
+        last = max(last, entry.job)
+        if entry.app not in updaters:
+            _log.warning("the interrupted update of %s waits: the app is not configured any more", entry.app)
+        elif entry.attempts >= MAX_ATTEMPTS:
+            _give_up(entry, _tried_enough(entry), board)
+        else:
+            await _settle_one(journal, entry, updaters[entry.app], runner, store, board)
+    for app, updater in updaters.items():
+        try:
+            for done in await updater.tidy():
+                _log.warning("%s: removed what a killed command had left: %s", app, done)
+        except OperationFailed as error:
+            _log.warning("%s: %s", app, error)
+    return last
+
+
+async def _settle_one(
+    journal: Journal, entry: Entry, updater: Updater, runner: Runner, store: Store, board: Board
+) -> None:
+    log: list[str] = []
+    record = await store.job(entry.job)
+    # It had ended by itself, and only could not clean up.
+    told = record is not None and any(app.name == entry.app and app.outcome is Outcome.SUCCEEDED for app in record.apps)
+    _log.warning("%s: settling an update that was interrupted (%s)", entry.app, entry.phase)
+    if entry.phase is Phase.COMMITTED and not told:
+        # Before the entry is closed: a kill right behind it would forget the way back.
+        board.set_earlier(entry.app, _earlier(board, entry))
+    try:
+        await settle(journal, entry, updater, runner, log.append)
+    except (NotPutBack, NotTidied) as error:
+        _log.error("%s", error)
+        _give_up(entry, str(error), board)
+        if isinstance(error, NotPutBack):
+            return
+    finished = entry.phase is Phase.COMMITTED or _only_forward(entry)
+    for line in log:
+        _log.warning("%s: %s", entry.app, line)
+    if not told:
+        await _record(entry, record or _new_record(entry), finished, log, store, board)
+
+
+def _only_forward(entry: Entry) -> bool:
+    return entry.phase is Phase.OPEN and all(not effect.reversible for effect in entry.effects)
+
+
+def _tried_enough(entry: Entry) -> str:
+    tried = f"{entry.attempts} starts have tried"
+    if entry.phase is not Phase.COMMITTED:
+        return tried
+    return f"Cleaning up after job {entry.job} is given up, {tried}: remove {', '.join(entry.stages)} by hand"
+
+
+def _give_up(entry: Entry, why: str, board: Board) -> None:
+    if entry.phase is Phase.COMMITTED:
+        board.set_untidy(entry.app, why)
+        return
+    why = why.rstrip(".")
+    board.set_stuck(
+        entry.app, f"An interrupted {entry.kind} (job {entry.job}) could not be settled: {why}. Recover the app."
+    )
+
+
+def _earlier(board: Board, entry: Entry) -> tuple[Release, ...]:
+    old = Release(version=entry.old.version, hash=entry.old.hash)
+    new = Release(version=entry.new.version, hash=entry.new.hash)
+    return earlier_after(entry.kind, board.earlier(entry.app), old, new)
+
+
+async def _record(entry: Entry, record: JobRecord, finished: bool, log: list[str], store: Store, board: Board) -> None:
+    """Add what became of the app to the history; the job may have been written in part before the kill."""
+    outcome = AppOutcome(
+        name=entry.app,
+        outcome=Outcome.SUCCEEDED if finished else Outcome.INTERRUPTED,
+        from_version=entry.old.version,
+        to_version=entry.new.version if finished else entry.old.version,
+        from_hash=entry.old.hash,
+        to_hash=entry.new.hash if finished else entry.old.hash,
+        digest=entry.new.digest if finished else "",
+        message="The server was stopped in the middle; the next start "
+        + ("finished the update" if finished else "put the app back"),
+    )
+    try:
+        others = tuple(app for app in record.apps if app.name != entry.app)
+        ended = Outcome.SUCCEEDED if finished and not entry.full else Outcome.INTERRUPTED
+        record = replace(
+            record, apps=(*others, outcome), outcome=ended, message=outcome.message, log=(*record.log, *log)
+        )
+        await store.save_job(record, {entry.app: board.earlier(entry.app)})
+    except OperationFailed as error:
+        _log.error("job %d was not written to the history: %s", entry.job, error)
+
+
+def _new_record(entry: Entry) -> JobRecord:
+    return JobRecord(
+        proc_id=entry.job,
+        kind=JobKind.FULL if entry.full else entry.kind,
+        name=None if entry.full else entry.app,
+        requested_by=entry.requested_by,
+        started=entry.started,
+        duration=max(time.time() - entry.started, 0.0),
+        outcome=Outcome.INTERRUPTED,
+    )

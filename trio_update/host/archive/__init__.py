@@ -1,0 +1,1 @@
+"""Zip archives, judged as a whole before anything is unpacked."""

@@ -1,0 +1,1 @@
+"""Files: made durable, moved, carried over, exchanged."""

@@ -1,0 +1,1 @@
+"""Forges (GitHub, Forgejo, Gitea, GitLab): releases, within the limits that they set."""

@@ -1,0 +1,1 @@
+"""Commands: run, bounded, and ended with everything they started."""

@@ -1,0 +1,1 @@
+"""Apps that come as an asset of a release: web clients, zipped applications, programs."""

@@ -1,0 +1,280 @@
+"""The new version of a release app, made aside: everything that can fail, fails here."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from trio_update.config import ReleaseConfig, WebConfig, ZipConfig
+from trio_update.errors import OperationFailed, Reason, Refused
+from trio_update.host.archive.extract import Archive, BadArchive, pack, read_archive
+from trio_update.host.files import durable
+from trio_update.host.files.durable import translated
+from trio_update.updaters.base import Report, Workshop
+from trio_update.updaters.release.compare import compare
+from trio_update.updaters.release.effects import Shelve, Switch
+from trio_update.updaters.release.files import (
+    adopt,
+    content_of,
+    copy_file,
+    describe,
+    make_program,
+    record_packed,
+    save_aside,
+    size_of,
+    unpack,
+)
+from trio_update.updaters.release.info import RELEASE_INFO, NoReleaseInfo, read_release_info, with_version
+from trio_update.updaters.release.look import MARKS, Look, Place, named, persistent_of, wanted_of
+from trio_update.updaters.release.obtain import Obtained, Source, check_cancelled, make_ready
+from trio_update.updaters.release.persistent import carry_persistent, folders_of_others, mounts_inside
+from trio_update.updaters.release.pick import same_version
+from trio_update.updaters.release.shelf import next_turn
+
+PACKED = "packed"
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Makes the new version of one app in ``stage``, a folder that exists."""
+
+    config: ReleaseConfig
+    seen: Look
+    stage: Path
+    source: Source
+    workshop: Workshop
+    report: Report
+    since: float
+
+    @property
+    def place(self) -> Place:
+        return self.seen.place
+
+    @property
+    def live(self) -> Path:
+        return self.place.folder
+
+    @property
+    def turn(self) -> int:
+        return next_turn(self.seen.kept)
+
+    async def make(self, obtained: Obtained, *, in_place: bool) -> tuple[str, Sequence[Switch | Shelve]]:
+        """Give the version and the effects that switch it on.
+
+        ``in_place``: the same version again, so that new dependencies are no reason to refuse.  Raises: Refused,
+        OperationFailed.
+        """
+        return await (self._program(obtained) if self.place.executable else self._folder(obtained, in_place))
+
+    async def _folder(self, obtained: Obtained, in_place: bool) -> tuple[str, Sequence[Switch | Shelve]]:
+        """For web and zip apps: unpack, and bring the user's files."""
+        await trio.to_thread.run_sync(self._refuse_immovable)
+        archive = await self._judge(obtained)
+        tree = self.stage / "tree"
+        self.report(f"Unpacking {obtained.name}")
+        await trio.to_thread.run_sync(unpack, archive, tree, obtained.name)
+        version = await trio.to_thread.run_sync(self._settle_version, tree, obtained.version)
+        if not in_place:
+            await trio.to_thread.run_sync(self._refuse_new_dependencies, tree, version)
+        shelved = list(await make_ready(obtained, version, self.turn))
+        persistent: tuple[bytes, ...] = ()
+        if self.seen.exists:
+            await trio.to_thread.run_sync(adopt, tree, self.live)
+            persistent = await trio.to_thread.run_sync(persistent_of, self.config, self.live)
+            shelved += await self._save_what_goes(persistent, archive if in_place else None)
+            left_out = await trio.to_thread.run_sync(carry_persistent, self.live, tree, persistent)
+            if left_out:
+                names = named(tuple(os.fsdecode(path) for path in left_out))
+                raise OperationFailed(
+                    f"persistent files that are sockets, devices or mounts cannot be carried over: {names}. Move them "
+                    "out of the folder"
+                )
+        switch = await trio.to_thread.run_sync(self._switch, self.live, tree, persistent)
+        return version, (switch, self._shelve(shelved, version, old_tree=str(tree) if self.seen.exists else ""))
+
+    async def _program(self, obtained: Obtained) -> tuple[str, Sequence[Switch | Shelve]]:
+        """For executables: the program and its ``release_info.json``."""
+        info = self.seen.info
+        assert info is not None, "one that does not say what it is was refused"
+        # In a folder of their own, because the program may be called like anything of ours.
+        tree = self.stage / "tree"
+        with translated("make", tree):
+            await trio.Path(tree).mkdir()
+        program, described = tree / info.asset_name, tree / RELEASE_INFO
+        await self.source.require_space(self.stage, obtained.size, f"unpacking {obtained.name}")
+        live = self.live / info.asset_name
+        await trio.to_thread.run_sync(make_program, obtained.asset, program, live)
+        await self._save_program(live, info.version, obtained)
+        version = info.version if same_version(info.version, obtained.version) else obtained.version
+        await trio.to_thread.run_sync(describe, self.live / RELEASE_INFO, described, version)
+        shelved = list(await make_ready(obtained, version, self.turn))
+        if version != info.version and all(kept.record.version != info.version for kept in self.seen.kept):
+            shelved += await trio.to_thread.run_sync(self._keep_program, live, info.version, info.asset_name)
+        switches = [
+            await trio.to_thread.run_sync(self._switch, self.live / staged.name, staged, ())
+            for staged in (program, described)
+        ]
+        return version, (*switches, self._shelve(shelved, version, old_tree=""))
+
+    async def _judge(self, obtained: Obtained) -> Archive:
+        try:
+            archive = await trio.to_thread.run_sync(read_archive, obtained.asset)
+        except BadArchive as error:
+            raise OperationFailed(f"{obtained.name} was not unpacked: {error}") from error
+        if not any(not entry.is_dir for entry in archive.entries):
+            raise OperationFailed(f"{obtained.name} was not unpacked: the archive is empty")
+        await self.source.require_space(self.stage, archive.unpacked_size, f"unpacking {obtained.name}")
+        return archive
+
+    def _refuse_immovable(self) -> None:
+        """Refuse what could not be removed once it is replaced, while nothing has been."""
+        if inside := mounts_inside(self.live):
+            names = named(tuple(path.decode(errors="backslashreplace") for path in inside))
+            raise OperationFailed(f"something is mounted inside the folder, at {names}: unmount it, then try again")
+        if self.seen.exists and (foreign := folders_of_others(self.live)):
+            names = named(tuple(path.decode(errors="backslashreplace") for path in foreign))
+            raise OperationFailed(
+                f"there are folders in {self.live} that belong to somebody else and could not be removed afterwards: "
+                f"{names}. Give them to the user that trio-update runs as (sudo chown -R), then try again"
+            )
+
+    def _settle_version(self, tree: Path, tag: str) -> str:
+        """What the folder will say its version is; the tag's, even if the authors forgot to write it there."""
+        try:
+            info = read_release_info(tree, web=isinstance(self.config, WebConfig))
+        except NoReleaseInfo as error:
+            why = str(error).replace(str(tree), "the archive")
+            raise OperationFailed(f"release {tag} cannot be installed: {why}") from error
+        if same_version(info.version, tag):
+            return info.version
+        path = tree / RELEASE_INFO
+        if not path.is_file():
+            raise OperationFailed(f"release {tag} cannot be installed: the archive says that it is {info.version}")
+        self.report(f"The archive of {tag} says that it is {info.version}: taken as {tag}")
+        with translated("read", path):
+            content = path.read_bytes()
+        durable.write_atomically(path, with_version(content, tag))
+        return tag
+
+    def _refuse_new_dependencies(self, tree: Path, version: str) -> None:
+        if not isinstance(self.config, ZipConfig) or not self.seen.exists:
+            return
+        wanted = [self.config.requirements, self.config.system_dependencies]
+        wanted += ["package.json", "package-lock.json"] if self.config.enable_node_updates else []
+        changed = [name for name in wanted if name and content_of(self.live / name) != content_of(tree / name)]
+        if changed:
+            raise Refused(
+                Reason.INVALID,
+                f"{self.config.name} cannot go to {version}: it needs other packages ({', '.join(changed)} changed), "
+                "and this version of trio-update cannot install them: update the app by hand",
+            )
+
+    async def _save_what_goes(self, persistent: tuple[bytes, ...], same: Archive | None) -> list[tuple[str, str]]:
+        """Save what the user put into the folder or changed there, and nothing else would keep.
+
+        What the installed version's archive is known of is told apart by it; a folder that somebody else installed is
+        packed as a whole.  Returns what has to go to the shelf.
+        """
+        version = self.seen.info.version if self.seen.info is not None else ""
+        archive = same or await self._archive_of(version)
+        if archive is not None:
+            leave_out = (*persistent, *MARKS)
+            found = await trio.to_thread.run_sync(
+                lambda: compare(self.live, archive, leave_out=leave_out, check=check_cancelled)
+            )
+            await self._save_aside((*found.changed, *found.strange))
+            return []
+        return await self._pack(version or "unknown", persistent)
+
+    async def _archive_of(self, version: str) -> Archive | None:
+        kept = next((one for one in self.seen.kept if one.record.version == version and not one.record.packed), None)
+        if kept is None or not await trio.to_thread.run_sync(kept.is_whole, check_cancelled):
+            return None
+        return await trio.to_thread.run_sync(read_archive, kept.asset)
+
+    async def _save_aside(self, paths: tuple[bytes, ...]) -> None:
+        if not paths:
+            return
+        aside = await self.workshop.saved() / "files"
+        with translated("make", aside):
+            await trio.Path(aside).mkdir(exist_ok=True)
+        await trio.to_thread.run_sync(save_aside, self.live, aside, paths)
+        names = named(tuple(path.decode(errors="backslashreplace") for path in paths))
+        self.report(f"What you added or changed in {self.live} was saved in {aside}: {names}")
+
+    async def _pack(self, version: str, persistent: tuple[bytes, ...]) -> list[tuple[str, str]]:
+        folder = self.stage / PACKED
+        size = await trio.to_thread.run_sync(size_of, self.live, persistent)
+        await self.source.require_space(self.stage, size, f"keeping {version}")
+        self.report(f"Keeping the installed version, {version}, to go back to")
+        asset = folder / "asset"
+        with translated("make", folder):
+            await trio.Path(folder).mkdir()
+
+        def is_persistent(path: bytes) -> bool:
+            return path in persistent
+
+        not_packed = await trio.to_thread.run_sync(
+            lambda: pack(self.live, asset, leave_out=is_persistent, check=check_cancelled)
+        )
+        await self._save_aside(tuple(not_packed))
+        await trio.to_thread.run_sync(record_packed, folder, version, f"{self.config.name}.zip", self.turn - 1)
+        return [(str(folder), version)]
+
+    async def _save_program(self, live: Path, version: str, obtained: Obtained) -> None:
+        """Save a program that its user changed; one of a version that is not known goes to the shelf as it is."""
+        known = {kept.record.sha256 for kept in self.seen.kept if kept.record.version == version}
+        if same_version(version, obtained.version):
+            known.add(obtained.sha256)
+        if not known or durable.inode(live) is None:
+            return
+        if await trio.to_thread.run_sync(durable.sha256_of, live, check_cancelled) not in known:
+            await self._save_aside((os.fsencode(live.name),))
+
+    def _keep_program(self, live: Path, version: str, asset_name: str) -> list[tuple[str, str]]:
+        if durable.inode(live) is None:
+            return []
+        folder = self.stage / PACKED
+        with translated("keep", live):
+            folder.mkdir()
+            # Not linked: who may write to the program must not be able to change what is kept of it.
+            copy_file(live, folder / "asset")
+        record_packed(folder, version, asset_name, self.turn - 1)
+        return [(str(folder), version)]
+
+    def _switch(self, live: Path, staged: Path, persistent: tuple[bytes, ...]) -> Switch:
+        inode = durable.inode(staged)
+        assert inode is not None, "it was made just now"
+        return Switch(
+            live=str(live),
+            staged=str(staged),
+            new_inode=inode,
+            old_inode=durable.inode(live),
+            persistent=persistent,
+            wanted=wanted_of(self.config, live) if live == self.live else (),
+            aside=str(self.workshop.saved_folder / "late"),
+            since=self.since,
+        )
+
+    def _shelve(self, shelved: Sequence[tuple[str, str]], version: str, *, old_tree: str) -> Shelve:
+        return Shelve(
+            shelf=str(self.place.shelf.path),
+            stage=str(self.stage),
+            staged=tuple(shelved),
+            installed=version,
+            replaced=self.seen.info.version if self.seen.info is not None else "",
+            turn=self.turn,
+            # What we packed may hold files of the user's that nobody could tell from the version's own.
+            keep=max(self.config.keep_versions, any(folder.endswith(PACKED) for folder, _ in shelved)),
+            old_tree=old_tree,
+        )
+
+
+def start() -> float:
+    """The time that late writes are measured against; file systems count in ticks of up to two seconds."""
+    return time.time() - 2.0

@@ -1,0 +1,112 @@
+"""From what was seen of a release app to its status: a pure decision."""
+
+from __future__ import annotations
+
+import time
+
+from msgspec.structs import replace
+
+from trio_update.config import ExecutableConfig, ReleaseConfig, WebConfig, ZipConfig
+from trio_update.errors import OperationFailed
+from trio_update.model import Channel, ExecutableStatus, ReleaseStatus, RemoteRelease, Unknown, WebStatus, ZipStatus
+from trio_update.updaters.release.look import Look, named
+from trio_update.updaters.release.pick import is_earlier, is_newer, pick_asset
+
+_KINDS: dict[type[ReleaseConfig], type[ReleaseStatus]] = {
+    WebConfig: WebStatus,
+    ZipConfig: ZipStatus,
+    ExecutableConfig: ExecutableStatus,
+}
+
+
+def initial_status(config: ReleaseConfig, *, debug: bool) -> ReleaseStatus:
+    """What is known before anything was looked at."""
+    unseen = Unknown("not looked at yet")
+    owner, _, name = config.repo.partition("/")
+    return _KINDS[type(config)](
+        name=config.name,
+        channel=config.channel,
+        channel_invalid=config.channel is Channel.DEV,
+        debug_enabled=debug,
+        owner=owner,
+        repo_name=name,
+        version=unseen,
+        remote_version=unseen,
+        rollback_version=unseen,
+        info_tags=config.info_tags,
+        hold=config.hold,
+    )
+
+
+def judge(
+    config: ReleaseConfig, seen: Look, known: ReleaseStatus, remote: RemoteRelease | None, *, debug: bool
+) -> ReleaseStatus:
+    """The status of an app that was looked at; ``remote`` is the newest release of its channel, if it is known."""
+    fresh = initial_status(config, debug=debug)
+    owner, _, name = repo_of(config, seen).partition("/")
+    warnings = (*seen.hopeless, *((seen.broken,) if seen.broken else ()))
+    version = seen.info.version if seen.info is not None else Unknown(seen.broken or "; ".join(seen.hopeless))
+    kept = tuple(kept.record.version for kept in seen.kept if kept.record.version != version)
+    earlier = [one for one in kept if isinstance(version, str) and is_earlier(one, version)]
+    return replace(
+        fresh,
+        owner=owner,
+        repo_name=name,
+        version=version,
+        remote_version=_remote_version(version, remote),
+        rollback_version=earlier[-1] if earlier else version,
+        is_valid=not warnings,
+        warnings=warnings,
+        anomalies=tuple(_anomalies(config, seen, remote)),
+        remote=remote,
+        remote_title=remote.title if remote is not None else "",
+        kept_versions=kept,
+        refreshed_at=known.refreshed_at,
+    )
+
+
+def repo_of(config: ReleaseConfig, seen: Look) -> str:
+    """Where to look for releases: what the app says wins over the configuration."""
+    return seen.info.repo if seen.info is not None else config.repo
+
+
+def lacks_asset(config: ReleaseConfig, seen: Look, release: RemoteRelease) -> str:
+    """Why a release cannot be installed; empty when it can."""
+    try:
+        pick_asset(release, config.name, seen.info.asset_name if seen.info is not None else "")
+    except OperationFailed as error:
+        return str(error)
+    return ""
+
+
+def _remote_version(version: str | Unknown, remote: RemoteRelease | None) -> str | Unknown:
+    if remote is None:
+        return Unknown("the releases have not been asked for yet")
+    # Ahead of its channel, as after a change from beta to stable: an older version is no update.
+    if isinstance(version, str) and not is_newer(remote.tag, version):
+        return version
+    return remote.tag
+
+
+def _anomalies(config: ReleaseConfig, seen: Look, remote: RemoteRelease | None) -> list[str]:
+    found = []
+    repo = repo_of(config, seen)
+    if config.channel is Channel.DEV:
+        found.append("Channel 'dev' does not exist for this type of app, 'stable' is used: set 'channel'")
+    if repo.lower() != config.repo.lower():
+        found.append(f"The installed release is of {repo}, configured is {config.repo}: {repo} is used")
+    if remote is not None and remote.repo.lower() != repo.lower():
+        found.append(f"The project has moved from {repo} to {remote.repo}: set 'repo'")
+    update = remote if seen.info is not None and remote and is_newer(remote.tag, seen.info.version) else None
+    if update is not None and (why := lacks_asset(config, seen, update)):
+        found.append(f"There is an update that cannot be installed: {why}")
+    if seen.damage:
+        found.append(f"Files are missing or changed, a recovery brings them back: {named(seen.damage)}")
+    return found
+
+
+def unreachable(status: ReleaseStatus, why: str, since: float) -> ReleaseStatus:
+    """The same with what is wrong with the remote; nothing that was known is lost."""
+    at = time.strftime("%Y-%m-%d %H:%M", time.localtime(since))
+    anomaly = f"The releases could not be asked for since {at}: {why}"
+    return replace(status, anomalies=(*status.anomalies, anomaly), last_error=why, unreachable_since=since)

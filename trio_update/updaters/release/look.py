@@ -1,0 +1,167 @@
+"""What is to be seen of a release app on the disk."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trio_update.config import ExecutableConfig, ReleaseConfig, WebConfig, ZipConfig
+from trio_update.errors import OperationFailed
+from trio_update.host.archive.extract import Archive, read_archive
+from trio_update.host.files.durable import translated
+from trio_update.updaters.release.compare import is_as_packed
+from trio_update.updaters.release.info import (
+    RELEASE_INFO,
+    VERSION_FILE,
+    NoReleaseInfo,
+    ReleaseInfo,
+    read_release_info,
+)
+from trio_update.updaters.release.persistent import found_persistent
+from trio_update.updaters.release.shelf import Kept, Shelf
+
+# Ours, though the archive brought them: the version in them may have been set by us.
+MARKS = (os.fsencode(RELEASE_INFO), os.fsencode(VERSION_FILE))
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an app is.  ``folder`` is the real one, symbolic links followed."""
+
+    folder: Path
+    executable: bool
+
+    @property
+    def shelf(self) -> Shelf:
+        # An executable lives in its user's folder and not in one of its own: beside the program is inside it.
+        return Shelf(
+            self.folder / ".trio-update"
+            if self.executable
+            else self.folder.with_name(f".{self.folder.name}.trio-update")
+        )
+
+
+@dataclass(frozen=True)
+class Look:
+    """``broken``: the app cannot be updated, for this reason; a recovery helps, unless ``hopeless`` is told too."""
+
+    place: Place
+    exists: bool = False
+    info: ReleaseInfo | None = None
+    broken: str = ""
+    hopeless: tuple[str, ...] = ()
+    kept: tuple[Kept, ...] = ()
+    damage: tuple[str, ...] = ()
+
+
+@dataclass
+class Memory:
+    """The last archive that was read, so that a refresh need not judge it again."""
+
+    archives: dict[str, Archive] = field(default_factory=dict)
+
+    def archive_of(self, kept: Kept) -> Archive:
+        """Raises: OperationFailed."""
+        if kept.record.sha256 not in self.archives:
+            self.archives = {kept.record.sha256: read_archive(kept.asset)}
+        return self.archives[kept.record.sha256]
+
+
+def place_of(config: ReleaseConfig) -> Place:
+    return Place(Path(os.path.realpath(config.path)), isinstance(config, ExecutableConfig))
+
+
+def look(config: ReleaseConfig, memory: Memory) -> Look:
+    """Blocking.  Raises: FileTrouble for a disk that cannot be read."""
+    place = place_of(config)
+    hopeless = tuple(_hopeless(config, place))
+    with translated("look at", place.folder):
+        exists = place.folder.is_dir()
+    if not exists:
+        why = f"there is no folder {config.path}"
+        return Look(place, broken="" if hopeless else why, hopeless=hopeless, kept=place.shelf.kept())
+    try:
+        info = read_release_info(place.folder, web=isinstance(config, WebConfig), executable=place.executable)
+    except NoReleaseInfo as error:
+        return Look(place, exists=True, broken=str(error), hopeless=hopeless, kept=place.shelf.kept())
+    kept = place.shelf.kept()
+    damage = _damage(config, place, info, kept, memory)
+    return Look(place, exists=True, info=info, hopeless=hopeless, kept=kept, damage=damage)
+
+
+def _hopeless(config: ReleaseConfig, place: Place) -> list[str]:
+    folder = place.folder
+    with translated("look at", folder):
+        if folder.exists() and not folder.is_dir():
+            return [f"{config.path} is not a folder: move the file away, or correct 'path'"]
+        found = []
+        if (repository := _git_above(folder)) is not None:
+            found.append(
+                f"{config.path} is inside the git repository {repository}: an update would change its files. "
+                "Move the app out of it, or use type git_repo"
+            )
+        needed = (folder,) if place.executable else (folder, folder.parent)
+        found += [
+            f"{path} is not writable: check owner, permissions and whether the disk is mounted read-only"
+            for path in needed
+            if path.exists() and not os.access(path, os.W_OK)
+        ]
+    return found
+
+
+def _git_above(folder: Path) -> Path | None:
+    """The git repository that a folder is in.  People keep their dotfiles in one at home; that doesn't count."""
+    home = Path(os.path.realpath(os.path.expanduser("~")))
+    for above in (folder, *folder.parents):
+        if above != home and (above / ".git").exists():
+            return above
+    return None
+
+
+def _damage(
+    config: ReleaseConfig, place: Place, info: ReleaseInfo, kept: tuple[Kept, ...], memory: Memory
+) -> tuple[str, ...]:
+    """Files of the installed version that are missing, or are not of the right size; read nothing but the names."""
+    installed = next((one for one in kept if one.record.version == info.version), None)
+    if installed is None:
+        return ()
+    if place.executable:
+        program = place.folder / info.asset_name
+        whole = program.is_file() and program.stat().st_size == installed.record.size
+        return () if whole else (info.asset_name,)
+    try:
+        archive = memory.archive_of(installed)
+    except OperationFailed:
+        return ()  # the shelf is damaged, which a recovery finds out, and not the app
+    root = os.fsencode(place.folder)
+    own = (*MARKS, *persistent_of(config, place.folder))
+    damaged = [
+        entry.name
+        for entry in archive.entries
+        if not entry.is_dir
+        and not any(os.fsencode(entry.name) == path or os.fsencode(entry.name).startswith(path + b"/") for path in own)
+        and is_as_packed(root, os.fsencode(entry.name), entry, deep=False) is not True
+    ]
+    return tuple(damaged)
+
+
+def persistent_of(config: ReleaseConfig, folder: Path) -> tuple[bytes, ...]:
+    """What there is in ``folder`` that stays the user's."""
+    return found_persistent(folder, wanted_of(config, folder))
+
+
+def wanted_of(config: ReleaseConfig, folder: Path) -> tuple[str, ...]:
+    """What stays the user's in ``folder``, if it is there; a virtual environment inside it included."""
+    wanted = list(config.persistent_files)
+    if isinstance(config, ZipConfig) and (inside := config.virtualenv) is not None:
+        bases = [base for base in (config.path, folder) if base in inside.parents]
+        wanted += [str(inside.relative_to(base)) for base in bases]
+    return tuple(wanted)
+
+
+def named(paths: tuple[str, ...]) -> str:
+    """Some of many names, for a message."""
+    shown = ", ".join(paths[:_NAMED])
+    return shown if len(paths) <= _NAMED else f"{shown} and {len(paths) - _NAMED} more"

@@ -1,0 +1,148 @@
+"""What stays the user's when a release's folder is replaced: its persistent files."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from trio_update.host.files import durable
+from trio_update.host.files.carry import carry_paths, replace_with, same_content
+from trio_update.host.files.durable import translated
+
+
+def found_persistent(folder: Path, wanted: tuple[str, ...]) -> tuple[bytes, ...]:
+    """Which of the ``wanted`` relative paths there are in ``folder``, none of them inside another.
+
+    Where a folder on the way is a symbolic link it is the link that is kept: what is behind it is not in the folder.
+    """
+    found: set[bytes] = set()
+    for path in wanted:
+        parts = os.fsencode(path).split(b"/")
+        for depth in range(1, len(parts) + 1):
+            name = b"/".join(parts[:depth])
+            with translated("look at", os.path.join(os.fsencode(folder), name)):
+                try:
+                    mode = os.lstat(os.path.join(os.fsencode(folder), name)).st_mode
+                except (FileNotFoundError, NotADirectoryError):
+                    break
+            if depth == len(parts) or stat.S_ISLNK(mode):
+                found.add(name)
+                break
+    return tuple(sorted(path for path in found if not any(path.startswith(other + b"/") for other in found)))
+
+
+def mounts_inside(folder: Path) -> tuple[bytes, ...]:
+    """What is mounted below ``folder``: it would go away with the old folder, or be in the way of removing that."""
+    root = os.path.join(os.path.realpath(os.fsencode(folder)), b"")
+    return tuple(sorted(place for place in durable.mount_points() if place.startswith(root)))
+
+
+def folders_of_others(folder: Path) -> tuple[bytes, ...]:
+    """Relative paths of the folders below ``folder`` that this user cannot empty, and that are not known to be empty.
+
+    ``sudo`` leaves such; only their owner can remove what is in them.
+    """
+    if os.geteuid() == 0:
+        return ()
+    root, found = os.fsencode(folder), set[bytes]()
+
+    def judge(directory: bytes) -> None:
+        if os.lstat(directory).st_uid != os.geteuid() and not os.access(directory, os.W_OK | os.X_OK):
+            found.add(os.path.relpath(directory, root))
+
+    with translated("look at", folder):
+        for directory, folders, names in os.walk(root, onerror=lambda error: judge(error.filename)):
+            if folders or names:
+                judge(directory)
+    return tuple(sorted(found))
+
+
+def carry_persistent(source: Path, target: Path, paths: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Put the ``paths`` of ``source`` in the place of whatever ``target`` has there; ``source`` is not changed.
+
+    Files are hard-linked, so that what a program still writes is in both.  Returns what cannot be carried (sockets,
+    devices, mounts).  Raises: FileTrouble.
+    """
+    for path in paths:
+        _make_room(os.fsencode(target), path)
+    return carry_paths(source, target, paths).left_out
+
+
+def _make_room(target: bytes, path: bytes) -> None:
+    """Remove what stands at ``path`` or, on the way to it, is no folder: the user's copy wins over the release's."""
+    parts = path.split(b"/")
+    for depth in range(1, len(parts) + 1):
+        there = os.path.join(target, *parts[:depth])
+        with translated("look at", there):
+            try:
+                mode = os.lstat(there).st_mode
+            except FileNotFoundError:
+                return
+        if depth == len(parts) or not stat.S_ISDIR(mode):
+            durable.remove_tree(Path(os.fsdecode(there)))
+            return
+
+
+def carry_late(
+    source: Path, target: Path, paths: tuple[bytes, ...], *, since: float | None, aside: Path, wins: bool
+) -> tuple[bytes, ...]:
+    """Save what was written to ``source``'s persistent files after ``since`` (unix time) and isn't in ``target``.
+
+    ``None``: at any time, which is right when whatever differs must be news, for the time of a file that was moved or
+    restored tells nothing.
+    ``wins``: the newer of two files takes the place in ``target``, and the other one goes below ``aside``; else
+    ``target`` stays as it is.  Returns the paths that went to ``aside``.  Idempotent.  Raises: FileTrouble.
+    """
+    put_aside = []
+    for path in _files_below(os.fsencode(source), paths):
+        origin, place = (os.path.join(os.fsencode(base), path) for base in (source, target))
+        with translated("carry over", origin):
+            status = os.lstat(origin)
+            if (since is not None and status.st_mtime < since) or same_content(origin, place):
+                continue
+            if wins and not os.path.lexists(place):
+                replace_with(source, target, path)
+                continue
+            newer = wins and os.lstat(place).st_mtime_ns < status.st_mtime_ns
+        durable.copy_aside(target if newer else source, (path,), aside)
+        put_aside.append(path)
+        if newer:
+            replace_with(source, target, path)
+    return tuple(put_aside)
+
+
+def unchanged_files(source: Path, target: Path, paths: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Which files of ``source``, at or below ``paths``, are in ``target`` as well, and not only behind a link."""
+    base = os.path.realpath(os.fsencode(target))
+
+    def unchanged(path: bytes) -> bool:
+        place = os.path.join(base, path)
+        return os.path.realpath(os.path.dirname(place)) == os.path.dirname(place) and same_content(
+            os.path.join(os.fsencode(source), path), place
+        )
+
+    with translated("compare", target):
+        return tuple(filter(unchanged, _files_below(os.fsencode(source), paths)))
+
+
+def _files_below(root: bytes, paths: tuple[bytes, ...]) -> Iterator[bytes]:
+    for path in paths:
+        top = os.path.join(root, path)
+        if not os.path.isdir(top) or os.path.islink(top):
+            # A pipe or a socket holds nothing that could be lost, and cannot be copied.
+            if os.path.lexists(top) and _has_content(top):
+                yield path
+            continue
+        for directory, folders, names in durable.walk(top):
+            links = [name for name in folders if os.path.islink(os.path.join(directory, name))]
+            for name in (*names, *links):
+                found = os.path.join(directory, name)
+                if _has_content(found):
+                    yield os.path.relpath(found, root)
+
+
+def _has_content(path: bytes) -> bool:
+    mode = os.lstat(path).st_mode
+    return stat.S_ISREG(mode) or stat.S_ISLNK(mode)

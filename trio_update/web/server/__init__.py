@@ -1,0 +1,1 @@
+"""Hypercorn, hardened."""
