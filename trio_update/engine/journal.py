@@ -20,6 +20,7 @@ import trio
 
 from trio_update.errors import FileTrouble
 from trio_update.host.files import durable
+from trio_update.host.threads import in_thread
 from trio_update.model import AppName, JobId, JobKind
 from trio_update.updaters.base import Target
 from trio_update.updaters.effects import AnyEffect
@@ -64,11 +65,11 @@ class Journal:
 
     async def write(self, entry: Entry) -> None:
         """Make ``entry`` durable.  Raises: FileTrouble."""
-        await trio.to_thread.run_sync(durable.write_atomically, self._path(entry), msgspec.json.encode(entry))
+        await in_thread(durable.write_atomically, self._path(entry), msgspec.json.encode(entry))
 
     async def close(self, entry: Entry) -> None:
         """Forget ``entry``: its app is whole."""
-        await trio.to_thread.run_sync(_remove_durably, self._path(entry))
+        await in_thread(_remove_durably, self._path(entry))
 
     async def holds(self, entry: Entry) -> bool:
         """Whether ``entry`` is not forgotten; closing it may have failed only behind that."""
@@ -76,7 +77,7 @@ class Journal:
 
     async def load(self) -> tuple[Entry, ...]:
         """Everything that is not settled, oldest first.  An entry that cannot be read is set aside, loudly."""
-        return await trio.to_thread.run_sync(self._load)
+        return await in_thread(self._load)
 
     def _load(self) -> tuple[Entry, ...]:
         try:

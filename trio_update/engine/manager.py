@@ -29,6 +29,7 @@ from trio_update.host.processes.runner import Runner, become_subreaper
 from trio_update.host.processes.strays import end_orphans
 from trio_update.host.services import NoServices, Services
 from trio_update.host.store import Store, open_store
+from trio_update.host.threads import in_thread
 from trio_update.model import AppName, AppStatus, JobKind, JobRecord, JobView, Outcome, Plan, Status
 from trio_update.updaters import make_updater
 from trio_update.updaters.base import Recover, Request, Rollback, Updater, Upgrade
@@ -241,14 +242,14 @@ async def open_manager(
 
     Raises: DataPathHeld, StartFailed.
     """
-    await trio.to_thread.run_sync(keep_out, data_path, config.apps)
-    await trio.to_thread.run_sync(make_folders, data_path)
+    await in_thread(keep_out, data_path, config.apps)
+    await in_thread(make_folders, data_path)
     with unwrapped(), locked(data_path):
         become_subreaper()
         owner = holder_id(data_path)
         if ended := await end_orphans(owner):
             _log.warning("ended %d processes that a former server had left", ended)
-        await trio.to_thread.run_sync(tidy_saved, data_path)
+        await in_thread(tidy_saved, data_path)
         async with _open(config, data_path, Runner(owner), debug, services, printer) as manager:
             yield manager
 

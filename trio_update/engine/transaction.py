@@ -19,6 +19,7 @@ from trio_update.engine.journal import Entry, Journal, Phase
 from trio_update.errors import OperationFailed
 from trio_update.host.files import durable
 from trio_update.host.processes.runner import Runner
+from trio_update.host.threads import in_thread
 from trio_update.model import AppStatus, JobId
 from trio_update.updaters.base import Prepared, Report, Request, Updater
 
@@ -91,7 +92,7 @@ class Ledger:
         path = beside.with_name(f".{beside.name}.trio-update.{self.entry.job}")
         # Recorded before it exists: whoever comes after a kill knows that it may be removed.
         await self.write(stages=(*self.entry.stages, str(path)))
-        await trio.to_thread.run_sync(durable.remove_tree, path)
+        await in_thread(durable.remove_tree, path)
         return path
 
     async def saved(self) -> Path:
@@ -218,7 +219,7 @@ async def undo(journal: Journal, entry: Entry, updater: Updater, runner: Runner,
         for effect in reversed(entry.effects):
             await effect.settle(runner, report)
     for stage in entry.stages:
-        await trio.to_thread.run_sync(durable.remove_tree, Path(stage))
+        await in_thread(durable.remove_tree, Path(stage))
     try:
         await updater.tidy()
     except OperationFailed as error:

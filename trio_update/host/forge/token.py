@@ -9,9 +9,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-import trio
-
 from trio_update.errors import OperationFailed
+from trio_update.host.threads import in_thread
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +35,7 @@ class TokenFile:
 
         Raises: OperationFailed, naming the file and never what is in it.
         """
-        return await trio.to_thread.run_sync(self._read)
+        return await in_thread(self._read)
 
     def _read(self) -> str:
         try:

@@ -25,6 +25,7 @@ from trio_update.host.git.folder import (
     unlink,
 )
 from trio_update.host.git.repository import Report, Repository
+from trio_update.host.threads import in_thread
 
 
 async def clear_locks(path: Path) -> tuple[str, ...]:
@@ -32,7 +33,7 @@ async def clear_locks(path: Path) -> tuple[str, ...]:
 
     Raises: OperationFailed when a running process may still need them.
     """
-    return await trio.to_thread.run_sync(_clear_locks, path)
+    return await in_thread(_clear_locks, path)
 
 
 def _clear_locks(path: Path) -> tuple[str, ...]:
@@ -49,7 +50,7 @@ def _clear_locks(path: Path) -> tuple[str, ...]:
 
 async def restore_refs(path: Path, branch: str | None, commit: str) -> None:
     """Make HEAD readable again and lead to ``commit``, when a power cut left it, or its branch, without content."""
-    await trio.to_thread.run_sync(_restore_refs, path, branch, commit)
+    await in_thread(_restore_refs, path, branch, commit)
 
 
 def _restore_refs(path: Path, branch: str | None, commit: str) -> None:
@@ -68,9 +69,9 @@ def _restore_refs(path: Path, branch: str | None, commit: str) -> None:
 
 async def drop_index(path: Path) -> None:
     """Forget what git believes of the files, so that the next reset writes every one of them again."""
-    folder = await trio.to_thread.run_sync(survey, path)
+    folder = await in_thread(survey, path)
     if folder is not None:
-        await trio.to_thread.run_sync(unlink, folder.git_dir / "index")
+        await in_thread(unlink, folder.git_dir / "index")
 
 
 async def repair(
@@ -84,15 +85,15 @@ async def repair(
 
     Raises: OperationFailed when the remote cannot be asked or the disk is full.
     """
-    folder = await trio.to_thread.run_sync(survey, repository.path)
+    folder = await in_thread(survey, repository.path)
     if folder is None:
         return None
     await clear_locks(repository.path)
-    done = await trio.to_thread.run_sync(_mend_refs, folder, primary_branch, known_head)
+    done = await in_thread(_mend_refs, folder, primary_branch, known_head)
     if not folder.index_whole:
         # The work tree stays as it is and is compared by content from then on.
         await drop_index(repository.path)
-    empty = await trio.to_thread.run_sync(empty_objects, folder)
+    empty = await in_thread(empty_objects, folder)
     if empty:
         await _trash(empty)
         done.append(f"{len(empty)} empty objects")
@@ -126,7 +127,7 @@ def _mend_refs(folder: GitFolder, primary_branch: str, known_head: str | None) -
 
 async def _trash(paths: list[Path]) -> None:
     for path in paths:
-        await trio.to_thread.run_sync(unlink, path)
+        await in_thread(unlink, path)
 
 
 async def is_connected(repository: Repository) -> bool:
@@ -162,10 +163,10 @@ async def _fetch_again(repository: Repository, folder: GitFolder, url: str, stag
             silence=60,
             timeout=None,
         )
-        await trio.to_thread.run_sync(_take_packs, stage / "objects" / "pack", folder.common_dir / "objects" / "pack")
+        await in_thread(_take_packs, stage / "objects" / "pack", folder.common_dir / "objects" / "pack")
     finally:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + 30):
-            await trio.to_thread.run_sync(durable.remove_tree, stage)
+            await in_thread(durable.remove_tree, stage)
 
 
 def _take_packs(source: Path, target: Path) -> None:

@@ -35,6 +35,7 @@ from trio_update.host.git.output import (
     text,
 )
 from trio_update.host.processes.runner import Completed, Runner
+from trio_update.host.threads import in_thread
 
 Report = Callable[[str], None]
 
@@ -198,14 +199,14 @@ class Repository:
 
         Asked of a copy of the index, because asking updates it.
         """
-        index = await trio.to_thread.run_sync(copy_index, self.path)
+        index = await in_thread(copy_index, self.path)
         try:
             done = await self.git(
                 "update-index", "--really-refresh", check=(0, 1), environ={"GIT_INDEX_FILE": str(index)}
             )
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
-                await trio.to_thread.run_sync(unlink, index)
+                await in_thread(unlink, index)
         lines = text(done.stdout).splitlines()
         return tuple(line.removesuffix(": needs update") for line in lines if line.endswith(": needs update"))
 

@@ -18,6 +18,7 @@ import trio
 
 from trio_update import __version__
 from trio_update.errors import OperationFailed
+from trio_update.host.threads import in_thread
 
 if TYPE_CHECKING:
     import httpx
@@ -223,7 +224,7 @@ class Web:
     async def _made(self) -> httpx.AsyncClient:
         async with self._making:
             if self._client is None:
-                self._client = await trio.to_thread.run_sync(_client)
+                self._client = await in_thread(_client)
         return self._client
 
 

@@ -15,6 +15,7 @@ from trio_update.errors import OperationFailed
 from trio_update.groups import unwrapped
 from trio_update.host.http.client import SIGN_OF_LIFE, BadAnswer, Headers, Response, Unreachable, Web, printable, shown
 from trio_update.host.http.sink import Digest, Sink
+from trio_update.host.threads import in_thread
 from trio_update.progress import download_message
 
 ATTEMPTS = 5
@@ -67,10 +68,10 @@ async def download(
         raise OperationFailed(f"{name} is announced with {size} bytes, more than the {limit} that are allowed: refused")
     sink = Sink(target, expected)
     try:
-        await trio.to_thread.run_sync(sink.open)
+        await in_thread(sink.open)
         transfer = _Transfer(web, url, dict(headers), sink, _Progress(name, report), size, limit)
         await transfer.run()
-        await trio.to_thread.run_sync(sink.publish)
+        await in_thread(sink.publish)
     finally:
         sink.close()
     expected.check(name, sink.digests[-1].hexdigest())
@@ -220,7 +221,7 @@ class _Transfer:
     async def _write(self, pieces: trio.MemoryReceiveChannel[bytearray]) -> None:
         async with pieces:
             async for piece in pieces:
-                await trio.to_thread.run_sync(self._sink.write, piece)
+                await in_thread(self._sink.write, piece)
 
     async def _gather(self, response: Response, full: trio.MemorySendChannel[bytearray]) -> OperationFailed | None:
         """A failure is returned, not raised: what came before it is still written, for the next attempt."""
@@ -244,7 +245,7 @@ class _Transfer:
 
     async def _restart(self) -> None:
         self._validator = ""
-        await trio.to_thread.run_sync(self._sink.restart)
+        await in_thread(self._sink.restart)
 
     def _wrong_size(self, got: int) -> OperationFailed:
         return OperationFailed(

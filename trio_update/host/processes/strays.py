@@ -10,6 +10,7 @@ from pathlib import Path
 import trio
 
 from trio_update.errors import OperationFailed
+from trio_update.host.threads import in_thread
 
 OWNER_VARIABLE = "TRIO_UPDATE_OWNER"
 
@@ -33,7 +34,7 @@ async def end_orphans(owner: str) -> int:
     ended = 0
     with trio.move_on_after(_PATIENCE):
         # Again until none is found: one that was killed may have had time to start another.
-        while killed := await trio.to_thread.run_sync(_kill_marked, owner):
+        while killed := await in_thread(_kill_marked, owner):
             ended += len(killed)
             await _wait_gone(killed)
         return ended

@@ -21,6 +21,7 @@ from trio_update.host.git.output import text
 from trio_update.host.git.repair import clear_locks, drop_index, restore_refs
 from trio_update.host.git.repository import Repository
 from trio_update.host.processes.runner import Runner
+from trio_update.host.threads import in_thread
 from trio_update.updaters.base import Report
 
 
@@ -46,7 +47,7 @@ class MoveHead(msgspec.Struct, frozen=True, kw_only=True, tag="move_head"):
         repository = Repository(Path(self.path), runner)
         await repository.reset(self.new)
         await move_submodules(repository)
-        await trio.to_thread.run_sync(durable.sync_filesystem, repository.path)
+        await in_thread(durable.sync_filesystem, repository.path)
         await expect_clean(repository, self.new)
 
     async def settle(self, runner: Runner, report: Report) -> None:
@@ -56,9 +57,9 @@ class MoveHead(msgspec.Struct, frozen=True, kw_only=True, tag="move_head"):
         if not self.keep_index or await index_is_unreadable(repository.path):
             await drop_index(repository.path)
         await repository.reset(self.old)
-        await trio.to_thread.run_sync(_remove_files, repository.path, self.added)
+        await in_thread(_remove_files, repository.path, self.added)
         await move_submodules(repository)
-        await trio.to_thread.run_sync(durable.sync_filesystem, repository.path)
+        await in_thread(durable.sync_filesystem, repository.path)
         await expect_clean(repository, self.old)
         report(f"{self.path} is back at {self.old[:8]}")
 
@@ -97,7 +98,7 @@ class RestoreHead(msgspec.Struct, frozen=True, kw_only=True, tag="restore_head")
         await repository.git("config", f"branch.{self.branch}.remote", self.remote)
         await repository.git("config", f"branch.{self.branch}.merge", f"refs/heads/{self.branch}")
         await move_submodules(repository)
-        await trio.to_thread.run_sync(durable.sync_filesystem, repository.path)
+        await in_thread(durable.sync_filesystem, repository.path)
         await expect_clean(repository, self.new)
 
     async def settle(self, runner: Runner, report: Report) -> None:
@@ -105,7 +106,7 @@ class RestoreHead(msgspec.Struct, frozen=True, kw_only=True, tag="restore_head")
         await clear_locks(Path(self.path))
         await drop_index(Path(self.path))
         # Only the index knew that these belong to the old commit: without it the checkout would leave them.
-        await trio.to_thread.run_sync(_remove_files, Path(self.path), self.removed)
+        await in_thread(_remove_files, Path(self.path), self.removed)
         await self.apply(runner, report)
         report(f"{self.path} was recovered to {self.new[:8]}")
 
@@ -133,27 +134,27 @@ class ReplaceClone(msgspec.Struct, frozen=True, kw_only=True, tag="replace_clone
         return True
 
     async def apply(self, runner: Runner, report: Report) -> None:
-        await trio.to_thread.run_sync(durable.sync_filesystem, Path(self.stage))
-        await trio.to_thread.run_sync(self._switch, True)
+        await in_thread(durable.sync_filesystem, Path(self.stage))
+        await in_thread(self._switch, True)
         await expect_clean(Repository(Path(self.live), runner), self.new)
 
     async def settle(self, runner: Runner, report: Report) -> None:
-        await trio.to_thread.run_sync(self._switch, False)
-        await trio.to_thread.run_sync(durable.remove_tree, Path(self.stage))
+        await in_thread(self._switch, False)
+        await in_thread(durable.remove_tree, Path(self.stage))
         report(f"{self.live} is the old clone again")
 
     async def discard(self, runner: Runner, report: Report) -> None:
         """Carry over what came into the old clone since the first pass, then remove it."""
         stage, doomed = Path(self.stage), Path(f"{self.stage}.old")
-        if self.old_inode is not None and await trio.to_thread.run_sync(durable.inode, stage) == self.old_inode:
+        if self.old_inode is not None and await in_thread(durable.inode, stage) == self.old_inode:
             tracked = (await Repository(Path(self.live), runner).tracked()).union(self.dropped)
             await carry_untracked(stage, Path(self.live), tracked, Path(self.aside), report)
-            await trio.to_thread.run_sync(durable.sync_filesystem, Path(self.live))
+            await in_thread(durable.sync_filesystem, Path(self.live))
             # By another name it is never carried from again: in a clone that is half removed, folders that held
             # tracked files look like empty ones of the user's.
-            await trio.to_thread.run_sync(durable.rename, stage, doomed)
-        await trio.to_thread.run_sync(durable.remove_tree, doomed)
-        await trio.to_thread.run_sync(durable.remove_tree, stage)
+            await in_thread(durable.rename, stage, doomed)
+        await in_thread(durable.remove_tree, doomed)
+        await in_thread(durable.remove_tree, stage)
 
     def _switch(self, forward: bool) -> None:
         """Put the wanted clone at ``live``; does nothing when it stands there already."""
@@ -179,7 +180,7 @@ async def expect_clean(repository: Repository, commit: str) -> None:
 
 
 async def index_is_unreadable(path: Path) -> bool:
-    folder = await trio.to_thread.run_sync(survey, path)
+    folder = await in_thread(survey, path)
     return folder is None or not folder.index_whole
 
 
@@ -197,7 +198,7 @@ async def move_submodules(repository: Repository) -> None:
 
 async def carry_untracked(source: Path, target: Path, tracked: frozenset[bytes], aside: Path, report: Report) -> None:
     """Bring the user's files from one clone into another; what has no place there goes to ``aside``, and is told."""
-    found = await trio.to_thread.run_sync(_carry, source, target, tracked, aside)
+    found = await in_thread(_carry, source, target, tracked, aside)
     if found.put_aside:
         names = ", ".join(text(path) for path in found.put_aside[:5])
         report(f"{len(found.put_aside)} files whose place is taken were saved in {aside}: {names}")

@@ -9,14 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-import trio
-
 from trio_update.config import GitRepoConfig
 from trio_update.errors import CommandFailed, OperationFailed
 from trio_update.host.git.command import explain
 from trio_update.host.git.folder import GitFolder, survey
 from trio_update.host.git.output import CommitLog, Settings, Tag, WorkTree, tells_corruption
 from trio_update.host.git.repository import Report, Repository
+from trio_update.host.threads import in_thread
 from trio_update.model import Channel
 from trio_update.updaters.git.judge import Facts, Pin, Tracking, choose_tag, track
 from trio_update.updaters.git.memory import Memory
@@ -40,7 +39,7 @@ class Unreachable(OperationFailed):
 
 async def find_folder(config: GitRepoConfig) -> GitFolder:
     """Raises :class:`NoRepository`."""
-    folder = await trio.to_thread.run_sync(survey, config.path)
+    folder = await in_thread(survey, config.path)
     if folder is None:
         raise NoRepository(f"No git repository at {config.path}")
     return folder

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import trio
-
 from trio_update.host.git.folder import GitFolder, tags_identity
 from trio_update.host.git.output import Settings
 from trio_update.host.git.repository import Repository
+from trio_update.host.threads import in_thread
 from trio_update.versions import GitVersion, inferred, read_description
 
 
@@ -33,7 +32,7 @@ class Memory:
     ) -> tuple[GitVersion, GitVersion | None]:
         """The version of HEAD, which depends on the commit and on where the tags are, and that of another commit."""
         # Before git is asked: a tag that comes in between is seen the next time.
-        described = head, await trio.to_thread.run_sync(tags_identity, folder)
+        described = head, await in_thread(tags_identity, folder)
         known = self._version if described == self._described else None
         wanted = [head] if known is None else []
         found = await describe(repository, *wanted, *([other] if other is not None else []))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import trio
-
 from trio_update.config import GitRepoConfig
 from trio_update.errors import OperationFailed
 from trio_update.host.git.folder import survey
 from trio_update.host.git.output import read_address
 from trio_update.host.git.repository import Repository
 from trio_update.host.http.client import redirect_of
+from trio_update.host.threads import in_thread
 
 
 async def follow_move(config: GitRepoConfig, repository: Repository) -> bool:
@@ -20,7 +19,7 @@ async def follow_move(config: GitRepoConfig, repository: Repository) -> bool:
     """
     if not config.moved_origin or not config.origin:
         return False
-    folder = await trio.to_thread.run_sync(survey, config.path)
+    folder = await in_thread(survey, config.path)
     current = (await repository.settings(folder)).remotes().get("origin") if folder is not None else None
     if current is None or not read_address(current).same_as(read_address(config.moved_origin)):
         return False

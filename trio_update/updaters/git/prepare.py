@@ -6,14 +6,13 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import trio
-
 from trio_update.config import GitRepoConfig
 from trio_update.errors import OperationFailed, Reason, Refused
 from trio_update.host.files import durable
 from trio_update.host.git.folder import GitFolder
 from trio_update.host.git.output import Settings, text
 from trio_update.host.git.repository import Repository
+from trio_update.host.threads import in_thread
 from trio_update.model import GitStatus
 from trio_update.updaters.base import Prepared, Report, Rollback, Target, Workshop
 from trio_update.updaters.git.effects import MoveHead, RestoreHead
@@ -108,7 +107,7 @@ async def prepare_move(
     refusals = await find_refusals(config, repository, folder, changes, hidden)
     if refusals:
         raise Refused(Reason.INVALID, f"{config.name} cannot go to {new.version}: {'; '.join(refusals)}")
-    await trio.to_thread.run_sync(durable.sync_filesystem, folder.common_dir)
+    await in_thread(durable.sync_filesystem, folder.common_dir)
     effect = MoveHead(
         path=str(config.path),
         branch=folder.branch,
@@ -129,7 +128,7 @@ async def find_refusals(
 ) -> list[str]:
     """Why a move would lose something of the user's, or leave the app without what it needs."""
     refusals = []
-    taken = await trio.to_thread.run_sync(collisions, folder.path, changes)
+    taken = await in_thread(collisions, folder.path, changes)
     if taken:
         refusals.append(f"untracked files are in the place of new ones, move them away: {_names(taken)}")
     if hidden and (changed := await repository.changed_in_hiding()):
@@ -197,7 +196,7 @@ def _is_no_folder(base: bytes, path: bytes) -> bool:
 
 
 async def _exists(root: Path, path: bytes) -> bool:
-    return await trio.to_thread.run_sync(os.path.lexists, os.path.join(os.fsencode(root), path))
+    return await in_thread(os.path.lexists, os.path.join(os.fsencode(root), path))
 
 
 def _names(paths: Sequence[bytes]) -> str:
@@ -226,7 +225,7 @@ async def prepare_soft_recovery(
         new=goal,
         removed=await _removed(repository, head, goal),
     )
-    await trio.to_thread.run_sync(durable.sync_filesystem, facts.folder.common_dir)
+    await in_thread(durable.sync_filesystem, facts.folder.common_dir)
     return Prepared(old, new, effects=(effect,), notes=notes)
 
 
@@ -260,14 +259,14 @@ async def save_local_work(
     notes = []
     if facts.tree.modified and (changes := await repository.local_changes()):
         path = await workshop.saved() / "changes.patch"
-        await trio.to_thread.run_sync(durable.write_atomically, path, changes)
+        await in_thread(durable.write_atomically, path, changes)
         notes.append(f"Your local changes were saved, apply them again with: git apply {path}")
     head = facts.tree.head
     if head is None or await repository.is_ancestor(head, tip):
         return tuple(notes)
     if commits := await repository.local_commits(tip, head):
         path = await workshop.saved() / "commits.mbox"
-        await trio.to_thread.run_sync(durable.write_atomically, path, commits)
+        await in_thread(durable.write_atomically, path, commits)
         notes.append(f"Your local commits were saved, apply them again with: git am {path}")
     return tuple(notes)
 
@@ -278,8 +277,8 @@ async def _save_in_the_way(repository: Repository, facts: Facts, goal: str, work
     if head is None or head == goal:
         return
     changes = await repository.changes(head, goal)
-    taken = await trio.to_thread.run_sync(collisions, repository.path, changes)
+    taken = await in_thread(collisions, repository.path, changes)
     if taken:
         saved = await workshop.saved()
-        await trio.to_thread.run_sync(durable.copy_aside, repository.path, tuple(taken), saved / "untracked")
+        await in_thread(durable.copy_aside, repository.path, tuple(taken), saved / "untracked")
         report(f"Untracked files in the way of tracked ones were saved in {saved / 'untracked'}: {_names(taken)}")

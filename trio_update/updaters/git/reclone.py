@@ -18,6 +18,7 @@ from trio_update.host.git.output import Settings, text
 from trio_update.host.git.repair import is_connected
 from trio_update.host.git.repository import Repository, clone
 from trio_update.host.processes.runner import Runner
+from trio_update.host.threads import in_thread
 from trio_update.model import GitStatus
 from trio_update.updaters.base import Prepared, Report, Target, Workshop
 from trio_update.updaters.git.effects import ReplaceClone, carry_untracked, expect_clean
@@ -49,7 +50,7 @@ async def prepare_hard_recovery(
             Reason.NOT_SUPPORTED,
             f"{config.path} is a worktree or submodule of another repository: a fresh clone cannot take its place",
         )
-    live = await trio.to_thread.run_sync(_real_place, config.path)
+    live = await in_thread(_real_place, config.path)
     url = old.settings.remotes().get("origin") or config.origin
     if not url:
         raise OperationFailed(f"{config.name} has no remote to clone from: set `origin` in its section")
@@ -59,9 +60,9 @@ async def prepare_hard_recovery(
     await _expect_tracking(config, fresh)
     commit = await _checkout(config, fresh, old.head, report)
     tracked = await fresh.tracked()
-    inode = await trio.to_thread.run_sync(durable.inode, stage)
+    inode = await in_thread(durable.inode, stage)
     assert inode is not None, "git made the clone"
-    old_inode = await trio.to_thread.run_sync(durable.inode, live)
+    old_inode = await in_thread(durable.inode, live)
     aside = await workshop.saved()
     dropped: frozenset[bytes] = frozenset()
     if old_inode is not None:
@@ -84,7 +85,7 @@ async def prepare_hard_recovery(
 
 
 async def _look_at_old(config: GitRepoConfig, runner: Runner, known: GitStatus) -> OldClone:
-    folder = await trio.to_thread.run_sync(survey, config.path)
+    folder = await in_thread(survey, config.path)
     settings, head = Settings(), known.current_hash if isinstance(known.current_hash, str) else None
     if folder is not None:
         repository = Repository(config.path, runner)
@@ -115,7 +116,7 @@ def _shallow_depth(known: GitStatus) -> int:
 
 async def _expect_tracking(config: GitRepoConfig, fresh: Repository) -> None:
     """git-clone only warns when it cannot write this part of the configuration, as on a full disk."""
-    folder = await trio.to_thread.run_sync(survey, fresh.path)
+    folder = await in_thread(survey, fresh.path)
     settings = await fresh.settings(folder) if folder is not None else Settings()
     if settings.upstream(config.primary_branch) is None or "origin" not in settings.remotes():
         raise OperationFailed(
@@ -146,11 +147,11 @@ async def _save(old: OldClone, fresh: Repository, live: Path, aside: Path, repor
     """Save what the fresh clone will not have: changed files as a patch, local commits and stashes as a bundle."""
     changes = await _changes_against(fresh, live)
     if changes:
-        await trio.to_thread.run_sync(durable.write_atomically, aside / "changes.patch", changes)
+        await in_thread(durable.write_atomically, aside / "changes.patch", changes)
         report(f"Your local changes were saved, apply them again with: git apply {aside / 'changes.patch'}")
     if old.folder is None:
         return
-    await trio.to_thread.run_sync(_copy_extras, old.folder, fresh.path)
+    await in_thread(_copy_extras, old.folder, fresh.path)
     repository = Repository(live, fresh.runner)
     try:
         await _save_commits(old.folder, repository, aside, report)
@@ -180,7 +181,7 @@ async def _save_stashes(repository: Repository, aside: Path, report: Report) -> 
     stashes = text((await repository.git("stash", "list", "--format=%gd")).stdout).splitlines()
     for number, name in enumerate(stashes):
         done = await repository.git("stash", "show", "--patch", "--binary", "--include-untracked", name)
-        await trio.to_thread.run_sync(durable.write_atomically, aside / f"stash-{number}.patch", done.stdout)
+        await in_thread(durable.write_atomically, aside / f"stash-{number}.patch", done.stdout)
     if stashes:
         report(f"Your {len(stashes)} stashes were saved, apply them again with: git apply {aside}/stash-N.patch")
 
@@ -203,7 +204,7 @@ async def _drop(
         if await is_connected(repository):
             raise
         return frozenset()
-    await trio.to_thread.run_sync(durable.copy_aside, repository.path, changed, aside)
+    await in_thread(durable.copy_aside, repository.path, changed, aside)
     if changed:
         report(f"{len(changed)} files that you changed and that the new version lacks were saved in {aside}")
     return former
@@ -216,7 +217,7 @@ async def _changes_against(fresh: Repository, live: Path) -> bytes:
     """
     index = fresh.path / ".git" / "trio-update-index"
     with durable.translated("copy the index to", index):
-        await trio.to_thread.run_sync(shutil.copyfile, fresh.path / ".git" / "index", index)
+        await in_thread(shutil.copyfile, fresh.path / ".git" / "index", index)
     try:
         done = await fresh.runner.run(
             [
@@ -230,7 +231,7 @@ async def _changes_against(fresh: Repository, live: Path) -> bytes:
             env=git_environment(live) | {"GIT_INDEX_FILE": str(index)},
         )
     finally:
-        await trio.to_thread.run_sync(durable.remove_tree, index)
+        await in_thread(durable.remove_tree, index)
     return done.stdout
 
 

@@ -18,6 +18,7 @@ from trio_update.host.git.output import Settings
 from trio_update.host.git.repair import clear_locks, repair
 from trio_update.host.git.repository import Repository
 from trio_update.host.processes.runner import Runner
+from trio_update.host.threads import in_thread
 from trio_update.model import AppStatus, GitStatus, Plan, Unknown
 from trio_update.updaters.base import Prepared, Recover, Report, Request, Rollback, Workshop
 from trio_update.updaters.git.judge import Facts, judge, unreachable, unreadable
@@ -85,7 +86,7 @@ class GitRepo:
         return self.config.path.with_name(f".{self.config.path.name}.trio-update.repair")
 
     async def tidy(self) -> tuple[str, ...]:
-        await trio.to_thread.run_sync(durable.remove_tree, self._repair_stage)
+        await in_thread(durable.remove_tree, self._repair_stage)
         return await clear_locks(self.config.path)
 
     async def inspect(self, known: AppStatus) -> GitStatus:
@@ -129,7 +130,7 @@ class GitRepo:
         url = await self._recovery_url()
         head = known.current_hash if isinstance(known.current_hash, str) else None
         try:
-            await trio.to_thread.run_sync(durable.remove_tree, self._repair_stage)
+            await in_thread(durable.remove_tree, self._repair_stage)
             done = await repair(
                 self.repository,
                 url=url,
@@ -150,7 +151,7 @@ class GitRepo:
 
     async def _recovery_url(self) -> str:
         try:
-            folder = await trio.to_thread.run_sync(survey, self.config.path)
+            folder = await in_thread(survey, self.config.path)
             settings = await self.repository.settings(folder) if folder is not None else Settings()
         except OperationFailed:
             return self.config.origin
@@ -160,7 +161,7 @@ class GitRepo:
         assert isinstance(known, GitStatus), _OURS
         free: int | Unknown
         try:
-            free = await trio.to_thread.run_sync(durable.free_bytes, self.config.path)
+            free = await in_thread(durable.free_bytes, self.config.path)
         except OperationFailed as failed:
             free = Unknown(str(failed))
         return Plan(
@@ -185,7 +186,7 @@ class GitRepo:
             refuse_invalid(self.config, known)
             if not isinstance(known.current_hash, str) or not isinstance(known.remote_hash, str):
                 return ()
-            folder = await trio.to_thread.run_sync(survey, self.config.path)
+            folder = await in_thread(survey, self.config.path)
             if folder is None:
                 return (f"No git repository at {self.config.path}",)
             changes = await self.repository.changes(known.current_hash, known.remote_hash)

@@ -15,6 +15,7 @@ from trio_update.errors import OperationFailed, Reason, Refused
 from trio_update.host.archive.extract import Archive, BadArchive, pack, read_archive
 from trio_update.host.files import durable
 from trio_update.host.files.durable import translated
+from trio_update.host.threads import in_thread
 from trio_update.updaters.base import Report, Workshop
 from trio_update.updaters.release.compare import compare
 from trio_update.updaters.release.effects import Shelve, Switch
@@ -73,28 +74,28 @@ class Builder:
 
     async def _folder(self, obtained: Obtained, in_place: bool) -> tuple[str, Sequence[Switch | Shelve]]:
         """For web and zip apps: unpack, and bring the user's files."""
-        await trio.to_thread.run_sync(self._refuse_immovable)
+        await in_thread(self._refuse_immovable)
         archive = await self._judge(obtained)
         tree = self.stage / "tree"
         self.report(f"Unpacking {obtained.name}")
-        await trio.to_thread.run_sync(unpack, archive, tree, obtained.name)
-        version = await trio.to_thread.run_sync(self._settle_version, tree, obtained.version)
+        await in_thread(unpack, archive, tree, obtained.name)
+        version = await in_thread(self._settle_version, tree, obtained.version)
         if not in_place:
-            await trio.to_thread.run_sync(self._refuse_new_dependencies, tree, version)
+            await in_thread(self._refuse_new_dependencies, tree, version)
         shelved = list(await make_ready(obtained, version, self.turn))
         persistent: tuple[bytes, ...] = ()
         if self.seen.exists:
-            await trio.to_thread.run_sync(adopt, tree, self.live)
-            persistent = await trio.to_thread.run_sync(persistent_of, self.config, self.live)
+            await in_thread(adopt, tree, self.live)
+            persistent = await in_thread(persistent_of, self.config, self.live)
             shelved += await self._save_what_goes(persistent, archive if in_place else None)
-            left_out = await trio.to_thread.run_sync(carry_persistent, self.live, tree, persistent)
+            left_out = await in_thread(carry_persistent, self.live, tree, persistent)
             if left_out:
                 names = named(tuple(os.fsdecode(path) for path in left_out))
                 raise OperationFailed(
                     f"persistent files that are sockets, devices or mounts cannot be carried over: {names}. Move them "
                     "out of the folder"
                 )
-        switch = await trio.to_thread.run_sync(self._switch, self.live, tree, persistent)
+        switch = await in_thread(self._switch, self.live, tree, persistent)
         return version, (switch, self._shelve(shelved, version, old_tree=str(tree) if self.seen.exists else ""))
 
     async def _program(self, obtained: Obtained) -> tuple[str, Sequence[Switch | Shelve]]:
@@ -108,22 +109,21 @@ class Builder:
         program, described = tree / info.asset_name, tree / RELEASE_INFO
         await self.source.require_space(self.stage, obtained.size, f"unpacking {obtained.name}")
         live = self.live / info.asset_name
-        await trio.to_thread.run_sync(make_program, obtained.asset, program, live)
+        await in_thread(make_program, obtained.asset, program, live)
         await self._save_program(live, info.version, obtained)
         version = info.version if same_version(info.version, obtained.version) else obtained.version
-        await trio.to_thread.run_sync(describe, self.live / RELEASE_INFO, described, version)
+        await in_thread(describe, self.live / RELEASE_INFO, described, version)
         shelved = list(await make_ready(obtained, version, self.turn))
         if version != info.version and all(kept.record.version != info.version for kept in self.seen.kept):
-            shelved += await trio.to_thread.run_sync(self._keep_program, live, info.version, info.asset_name)
+            shelved += await in_thread(self._keep_program, live, info.version, info.asset_name)
         switches = [
-            await trio.to_thread.run_sync(self._switch, self.live / staged.name, staged, ())
-            for staged in (program, described)
+            await in_thread(self._switch, self.live / staged.name, staged, ()) for staged in (program, described)
         ]
         return version, (*switches, self._shelve(shelved, version, old_tree=""))
 
     async def _judge(self, obtained: Obtained) -> Archive:
         try:
-            archive = await trio.to_thread.run_sync(read_archive, obtained.asset)
+            archive = await in_thread(read_archive, obtained.asset)
         except BadArchive as error:
             raise OperationFailed(f"{obtained.name} was not unpacked: {error}") from error
         if not any(not entry.is_dir for entry in archive.entries):
@@ -184,18 +184,16 @@ class Builder:
         archive = same or await self._archive_of(version)
         if archive is not None:
             leave_out = (*persistent, *MARKS)
-            found = await trio.to_thread.run_sync(
-                lambda: compare(self.live, archive, leave_out=leave_out, check=check_cancelled)
-            )
+            found = await in_thread(lambda: compare(self.live, archive, leave_out=leave_out, check=check_cancelled))
             await self._save_aside((*found.changed, *found.strange))
             return []
         return await self._pack(version or "unknown", persistent)
 
     async def _archive_of(self, version: str) -> Archive | None:
         kept = next((one for one in self.seen.kept if one.record.version == version and not one.record.packed), None)
-        if kept is None or not await trio.to_thread.run_sync(kept.is_whole, check_cancelled):
+        if kept is None or not await in_thread(kept.is_whole, check_cancelled):
             return None
-        return await trio.to_thread.run_sync(read_archive, kept.asset)
+        return await in_thread(read_archive, kept.asset)
 
     async def _save_aside(self, paths: tuple[bytes, ...]) -> None:
         if not paths:
@@ -203,13 +201,13 @@ class Builder:
         aside = await self.workshop.saved() / "files"
         with translated("make", aside):
             await trio.Path(aside).mkdir(exist_ok=True)
-        await trio.to_thread.run_sync(save_aside, self.live, aside, paths)
+        await in_thread(save_aside, self.live, aside, paths)
         names = named(tuple(path.decode(errors="backslashreplace") for path in paths))
         self.report(f"What you added or changed in {self.live} was saved in {aside}: {names}")
 
     async def _pack(self, version: str, persistent: tuple[bytes, ...]) -> list[tuple[str, str]]:
         folder = self.stage / PACKED
-        size = await trio.to_thread.run_sync(size_of, self.live, persistent)
+        size = await in_thread(size_of, self.live, persistent)
         await self.source.require_space(self.stage, size, f"keeping {version}")
         self.report(f"Keeping the installed version, {version}, to go back to")
         asset = folder / "asset"
@@ -219,11 +217,9 @@ class Builder:
         def is_persistent(path: bytes) -> bool:
             return path in persistent
 
-        not_packed = await trio.to_thread.run_sync(
-            lambda: pack(self.live, asset, leave_out=is_persistent, check=check_cancelled)
-        )
+        not_packed = await in_thread(lambda: pack(self.live, asset, leave_out=is_persistent, check=check_cancelled))
         await self._save_aside(tuple(not_packed))
-        await trio.to_thread.run_sync(record_packed, folder, version, f"{self.config.name}.zip", self.turn - 1)
+        await in_thread(record_packed, folder, version, f"{self.config.name}.zip", self.turn - 1)
         return [(str(folder), version)]
 
     async def _save_program(self, live: Path, version: str, obtained: Obtained) -> None:
@@ -233,7 +229,7 @@ class Builder:
             known.add(obtained.sha256)
         if not known or durable.inode(live) is None:
             return
-        if await trio.to_thread.run_sync(durable.sha256_of, live, check_cancelled) not in known:
+        if await in_thread(durable.sha256_of, live, check_cancelled) not in known:
             await self._save_aside((os.fsencode(live.name),))
 
     def _keep_program(self, live: Path, version: str, asset_name: str) -> list[tuple[str, str]]:

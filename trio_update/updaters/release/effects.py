@@ -10,6 +10,7 @@ import trio
 from trio_update.errors import FileTrouble
 from trio_update.host.files import durable, refill
 from trio_update.host.processes.runner import Runner
+from trio_update.host.threads import in_thread
 from trio_update.updaters.base import Report
 from trio_update.updaters.release.look import named
 from trio_update.updaters.release.persistent import carry_late, found_persistent, unchanged_files
@@ -49,14 +50,14 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
         return Path(self.staged).parent
 
     async def apply(self, runner: Runner, report: Report) -> None:
-        await trio.to_thread.run_sync(durable.sync_filesystem, self._stage)
+        await in_thread(durable.sync_filesystem, self._stage)
         try:
-            await trio.to_thread.run_sync(self._swap, True)
+            await in_thread(self._swap, True)
         except FileTrouble as error:
             if not refill.asks_for_refill(error) or not await trio.Path(self.staged).is_dir() or self.old_inode is None:
                 raise
             report(f"{self.live} cannot be exchanged at once ({error}): copying the files into it instead")
-            await trio.to_thread.run_sync(self._refill_new)
+            await in_thread(self._refill_new)
             return
         # What the old folder has now and the new one was not given came in between, whatever its time says.
         await self._save_late(self.staged, self.live, report, wins=True, since=None)
@@ -65,10 +66,10 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
         if await trio.Path(self._stage / _MARK).exists():
             # The copy is of the last moment: whatever differs from it is news.
             await self._save_late(self.live, str(self._stage / _OLD_COPY), report, wins=False, since=None)
-            await trio.to_thread.run_sync(self._refill_old)
+            await in_thread(self._refill_old)
         else:
-            switched = await trio.to_thread.run_sync(durable.inode, Path(self.live)) == self.new_inode
-            await trio.to_thread.run_sync(self._swap, False)
+            switched = await in_thread(durable.inode, Path(self.live)) == self.new_inode
+            await in_thread(self._swap, False)
             if switched:
                 # The old files stay: the new version may have made them what the old one cannot read.
                 await self._save_late(self.staged, self.live, report, wins=False, since=self.since)
@@ -114,7 +115,7 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
                 durable.sync_filesystem(Path(target))
             return found
 
-        if put_aside := await trio.to_thread.run_sync(save):
+        if put_aside := await in_thread(save):
             names = named(tuple(path.decode(errors="backslashreplace") for path in put_aside))
             report(f"What was written during the update was saved in {self.aside}: {names}")
 
@@ -147,7 +148,7 @@ class Shelve(msgspec.Struct, frozen=True, kw_only=True, tag="shelve"):
         """Nothing was done."""
 
     async def discard(self, runner: Runner, report: Report) -> None:
-        await trio.to_thread.run_sync(self._tidy)
+        await in_thread(self._tidy)
 
     def _tidy(self) -> None:
         shelf = Shelf(Path(self.shelf))

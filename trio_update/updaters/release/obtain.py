@@ -13,6 +13,7 @@ from trio_update.host.files import durable
 from trio_update.host.forge.base import Forge, NoSuchRelease, Purpose
 from trio_update.host.http.client import Web
 from trio_update.host.http.download import download
+from trio_update.host.threads import in_thread
 from trio_update.model import RemoteRelease
 from trio_update.updaters.base import Report
 from trio_update.updaters.release.pick import pick_asset, same_version, spellings
@@ -67,7 +68,7 @@ class Source:
         Raises: Refused, OperationFailed.
         """
         if goal.kept is not None:
-            if await trio.to_thread.run_sync(goal.kept.is_whole, check_cancelled):
+            if await in_thread(goal.kept.is_whole, check_cancelled):
                 record = goal.kept.record
                 self.report(f"{self.config.name}: using {record.version} as it was kept on the disk")
                 return Obtained(goal.kept.asset, record.version, record.asset_name, record.size, record.sha256)
@@ -92,7 +93,7 @@ class Source:
         target = folder / "asset"
         with durable.translated("make", folder):
             await trio.Path(folder).mkdir()
-        free = await trio.to_thread.run_sync(durable.free_bytes, folder)
+        free = await in_thread(durable.free_bytes, folder)
         done = await download(
             self.web,
             asset.url,
@@ -110,10 +111,10 @@ class Source:
 
         Raises: OperationFailed with what is there and what is needed.
         """
-        removed = await trio.to_thread.run_sync(self.shelf.make_room, where, needed + RESERVE, self.spare)
+        removed = await in_thread(self.shelf.make_room, where, needed + RESERVE, self.spare)
         if removed:
             self.report(f"Space is short: removed what was kept of {', '.join(removed)}")
-        free = await trio.to_thread.run_sync(durable.free_bytes, where)
+        free = await in_thread(durable.free_bytes, where)
         if free < needed + RESERVE:
             raise OperationFailed(
                 f"not enough space on the disk of {where} for {what}: {_mib(needed + RESERVE)} needed, "
@@ -129,7 +130,7 @@ async def make_ready(obtained: Obtained, version: str, used: int) -> tuple[tuple
     """Write the record of a downloaded asset; the folder and version that go to the shelf."""
     if obtained.folder is None:
         return ()
-    await trio.to_thread.run_sync(write_record, obtained.folder, record_of(obtained, version, used))
+    await in_thread(write_record, obtained.folder, record_of(obtained, version, used))
     return ((str(obtained.folder), version),)
 
 

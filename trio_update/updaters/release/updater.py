@@ -16,6 +16,7 @@ from trio_update.errors import FileTrouble, OperationFailed, Reason, Refused
 from trio_update.host.files import durable
 from trio_update.host.forge.base import Forge, Purpose
 from trio_update.host.http.client import Web
+from trio_update.host.threads import in_thread
 from trio_update.model import AppStatus, Channel, Plan, ReleaseStatus, RemoteRelease, Unknown
 from trio_update.updaters.base import Prepared, Recover, Report, Request, Rollback, Target, Workshop
 from trio_update.updaters.release.build import Builder, start
@@ -54,7 +55,7 @@ class ReleaseApp:
     async def inspect(self, known: AppStatus) -> ReleaseStatus:
         assert isinstance(known, ReleaseStatus), _OURS
         try:
-            seen = await trio.to_thread.run_sync(look, self.config, self._memory)
+            seen = await in_thread(look, self.config, self._memory)
         except FileTrouble as error:
             return replace(known, is_valid=False, warnings=(str(error),))
         status = self._judged(seen, known, self._still_theirs(seen, known))
@@ -65,7 +66,7 @@ class ReleaseApp:
     async def check(self, known: AppStatus) -> ReleaseStatus:
         assert isinstance(known, ReleaseStatus), _OURS
         try:
-            seen = await trio.to_thread.run_sync(look, self.config, self._memory)
+            seen = await in_thread(look, self.config, self._memory)
         except FileTrouble as error:
             # The disk's trouble: the releases are not asked for, for it is not known whose they would be.
             return replace(known, is_valid=False, warnings=(str(error),))
@@ -110,7 +111,7 @@ class ReleaseApp:
                 refusals.append(str(error))
         free: int | Unknown
         try:
-            free = await trio.to_thread.run_sync(durable.free_bytes, self.config.path)
+            free = await in_thread(durable.free_bytes, self.config.path)
         except OperationFailed as failed:
             free = Unknown(str(failed))
         return Plan(
@@ -130,7 +131,7 @@ class ReleaseApp:
         )
 
     async def _asset_name(self) -> str:
-        seen = await trio.to_thread.run_sync(look, self.config, self._memory)
+        seen = await in_thread(look, self.config, self._memory)
         return seen.info.asset_name if seen.info is not None else ""
 
     def _is_update(self, known: ReleaseStatus) -> bool:
@@ -139,7 +140,7 @@ class ReleaseApp:
     async def prepare(self, request: Request, known: AppStatus, workshop: Workshop, report: Report) -> Prepared:
         assert isinstance(known, ReleaseStatus), _OURS
         since = start()
-        seen = await trio.to_thread.run_sync(look, self.config, self._memory)
+        seen = await in_thread(look, self.config, self._memory)
         if seen.hopeless:
             raise Refused(Reason.INVALID, f"{self.config.name} cannot be updated: {'; '.join(seen.hopeless)}")
         if not isinstance(request, Recover):
