@@ -10,6 +10,7 @@ import enum
 import re
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -32,6 +33,14 @@ class Reason(enum.StrEnum):
     NOT_SUPPORTED = "not_supported"
     BAD_VERSION = "bad_version"
     STUCK = "stuck"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why something must not be done, as a value: what :class:`Refused` raises."""
+
+    reason: Reason
+    message: str
 
 
 class Refused(TrioUpdateError):

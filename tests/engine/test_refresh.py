@@ -11,13 +11,13 @@ import trio.testing
 from msgspec.structs import replace
 
 from tests.engine.conftest import Site, git_status
+from tests.support.tools import plain_tools
 from tests.support.upstream import git
 from trio_update.config import GitRepoConfig, RefreshWindow, UpdateManagerConfig
 from trio_update.engine.board import Board
 from trio_update.engine.manager import open_manager
 from trio_update.engine.refresh import Refresher, follow_schedule
 from trio_update.errors import Reason, Refused
-from trio_update.host.processes.runner import Runner
 from trio_update.model import AppName
 from trio_update.updaters.git.updater import GitRepo
 
@@ -145,7 +145,7 @@ async def test_what_is_due(site: Site, refreshed_at: float | None, due: bool) ->
     await site.add("one")
     app = site.config().apps[0]
     assert isinstance(app, GitRepoConfig)
-    updater = GitRepo(app, Runner("test"))
+    updater = GitRepo(app, plain_tools())
     board = Board({ONE: app}, ())
     board.put(ONE, replace(updater.initial(), refreshed_at=refreshed_at))
 

@@ -11,15 +11,15 @@ import pytest
 from msgspec.structs import replace
 
 from tests.support.releases import photo, tree, write_files
+from tests.support.tools import plain_tools
 from trio_update.errors import FileTrouble
 from trio_update.host.files import durable
-from trio_update.host.processes.runner import Runner
 from trio_update.updaters.release.effects import Shelve, Switch
 from trio_update.updaters.release.persistent import carry_persistent
 from trio_update.updaters.release.shelf import Record, Shelf, write_record
 
 LONG_AGO = 1_000_000_000.0
-RUNNER = Runner("test")
+TOOLS = plain_tools()
 
 
 class Place:
@@ -73,10 +73,10 @@ def far(tmp_path: Path) -> Iterator[Place]:
 async def test_switching_and_undoing_can_be_done_again(place: Place) -> None:
     switch, old, new = place.switch(), photo(place.live), photo(place.staged)
     for _ in range(2):
-        await switch.apply(RUNNER, place.said.append)
+        await switch.apply(TOOLS, place.said.append)
         assert (photo(place.live), photo(place.staged)) == (new, old)
     for _ in range(2):
-        await switch.settle(RUNNER, place.said.append)
+        await switch.settle(TOOLS, place.said.append)
         assert (photo(place.live), photo(place.staged)) == (old, new)
     assert place.saved() == {}
 
@@ -84,7 +84,7 @@ async def test_switching_and_undoing_can_be_done_again(place: Place) -> None:
 async def test_undoing_what_was_never_done_saves_nothing(place: Place) -> None:
     """What the staged folder has of the user's files may be old by now, and nobody needs it."""
     place.replace(place.live, b"newer")
-    await place.switch().settle(RUNNER, place.said.append)
+    await place.switch().settle(TOOLS, place.said.append)
     assert tree(place.live) == {"index.html": b"old", "config.json": b"newer"}
     assert place.saved() == {}
 
@@ -94,7 +94,7 @@ async def test_of_two_changed_files_the_later_is_in_place_and_the_other_saved(pl
     """A program in the old folder and one in the new folder have both replaced it before the switch was over."""
     place.replace(place.live, b"by the old program", when=LONG_AGO + (wins == "old"))
     place.replace(place.staged, b"by the new program", when=LONG_AGO + (wins == "new"))
-    await place.switch(since=LONG_AGO).apply(RUNNER, place.said.append)
+    await place.switch(since=LONG_AGO).apply(TOOLS, place.said.append)
     lost = {"old": "new", "new": "old"}[wins]
     assert (place.live / "config.json").read_bytes() == f"by the {wins} program".encode()
     assert place.saved() == {"config.json": f"by the {lost} program".encode()}
@@ -103,11 +103,11 @@ async def test_of_two_changed_files_the_later_is_in_place_and_the_other_saved(pl
 
 async def test_a_final_switch_saves_what_was_still_written_to_the_old_folder(place: Place) -> None:
     switch = place.switch(since=LONG_AGO)
-    await switch.apply(RUNNER, place.said.append)
+    await switch.apply(TOOLS, place.said.append)
     place.replace(place.staged, b"late")
     (place.staged / "late").write_bytes(b"new")
     for _ in range(2):
-        await switch.discard(RUNNER, place.said.append)
+        await switch.discard(TOOLS, place.said.append)
     assert place.saved() == {"config.json": b"late", "late": b"new"}
     assert (place.live / "config.json").read_bytes() == b"mine"
 
@@ -116,9 +116,9 @@ async def test_a_file_from_before_the_update_is_not_taken_for_a_late_one(place: 
     """The user's copy in the new folder was changed there: that of the old folder is history."""
     os.utime(place.live / "config.json", (LONG_AGO, LONG_AGO))
     switch = place.switch(since=LONG_AGO + 60)
-    await switch.apply(RUNNER, place.said.append)
+    await switch.apply(TOOLS, place.said.append)
     place.replace(place.live, b"changed since")
-    await switch.discard(RUNNER, place.said.append)
+    await switch.discard(TOOLS, place.said.append)
     assert place.saved() == {}
 
 
@@ -127,10 +127,10 @@ async def test_a_program_is_switched_and_one_that_was_not_there_is_taken_away_ag
     new = tmp_path / "nothing here"
     switch = place.switch(live=new)
     for _ in range(2):
-        await switch.apply(RUNNER, place.said.append)
+        await switch.apply(TOOLS, place.said.append)
         assert (new / "index.html").read_bytes() == b"new"
     for _ in range(2):
-        await switch.settle(RUNNER, place.said.append)
+        await switch.settle(TOOLS, place.said.append)
         assert not new.exists()
         assert (place.staged / "index.html").read_bytes() == b"new"
 
@@ -141,7 +141,7 @@ async def test_only_what_cannot_be_exchanged_is_filled(place: Place) -> None:
     durable.remove_tree(place.live)
     before = photo(place.stage)
     with pytest.raises(FileTrouble, match="cannot exchange"):
-        await switch.apply(RUNNER, place.said.append)
+        await switch.apply(TOOLS, place.said.append)
     assert (photo(place.stage), place.said) == (before, [])
 
 
@@ -159,21 +159,21 @@ async def test_a_file_that_cannot_be_exchanged_is_no_folder_to_be_filled(far: Pl
         since=0.0,
     )
     with pytest.raises(FileTrouble, match="different file systems"):
-        await switch.apply(RUNNER, far.said.append)
+        await switch.apply(TOOLS, far.said.append)
     assert (live.read_bytes(), staged.read_bytes(), far.said) == (b"old", b"new", [])
 
 
 async def test_filling_can_be_undone_again_and_from_its_middle(far: Place) -> None:
     before, mine, inode = tree(far.live), photo(far.live)["config.json"], far.live.stat().st_ino
     switch = far.switch(since=LONG_AGO)
-    await switch.apply(RUNNER, far.said.append)
+    await switch.apply(TOOLS, far.said.append)
     assert tree(far.live) == {"index.html": b"new", "config.json": b"mine"}
     for _ in range(2):
-        await switch.settle(RUNNER, far.said.append)
+        await switch.settle(TOOLS, far.said.append)
         assert tree(far.live) == before
     (far.live / "index.html").unlink()
     (far.live / "half").write_bytes(b"of the new version")
-    await switch.settle(RUNNER, far.said.append)
+    await switch.settle(TOOLS, far.said.append)
     assert tree(far.live) == before
     assert (photo(far.live)["config.json"], far.live.stat().st_ino) == (mine, inode)
 
@@ -183,18 +183,18 @@ async def test_filling_that_never_began_has_nothing_to_undo(far: Place) -> None:
     before = photo(far.live)
     (far.stage / "old").mkdir()
     (far.stage / "old" / "index.html").write_bytes(b"half")
-    await far.switch(since=LONG_AGO).settle(RUNNER, far.said.append)
+    await far.switch(since=LONG_AGO).settle(TOOLS, far.said.append)
     assert photo(far.live) == before
 
 
 async def test_a_final_filling_leaves_nothing_behind(far: Place) -> None:
     """The persistent files were in place all the time, and there is no former folder."""
     switch, effect = far.switch(since=LONG_AGO), shelve(far)
-    await switch.apply(RUNNER, far.said.append)
+    await switch.apply(TOOLS, far.said.append)
     (far.live / "config.json").write_bytes(b"written since")
     for _ in range(2):
-        await switch.discard(RUNNER, far.said.append)
-        await effect.discard(RUNNER, far.said.append)
+        await switch.discard(TOOLS, far.said.append)
+        await effect.discard(TOOLS, far.said.append)
     assert tree(far.live) == {"index.html": b"new", "config.json": b"written since"}
     assert (far.saved(), far.stage.exists(), Shelf(Path(effect.shelf)).replaced.exists()) == ({}, False, False)
 
@@ -224,32 +224,32 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 async def test_a_new_folder_is_on_the_disk_before_it_is_live(place: Place, steps: list[str]) -> None:
-    await place.switch().apply(RUNNER, place.said.append)
+    await place.switch().apply(TOOLS, place.said.append)
     assert steps[:2] == ["sync stage", "rename app tree"]
 
 
 async def test_what_is_brought_late_is_on_the_disk_before_the_update_goes_on(place: Place, steps: list[str]) -> None:
     (place.live / "late").write_bytes(b"late")
-    await place.switch().apply(RUNNER, place.said.append)
+    await place.switch().apply(TOOLS, place.said.append)
     assert (place.live / "late").read_bytes() == b"late"
     assert steps[-1] == "sync app"
 
 
 async def test_what_is_saved_is_on_the_disk_before_it_can_be_removed(place: Place, steps: list[str]) -> None:
     switch = place.switch(since=LONG_AGO)
-    await switch.apply(RUNNER, place.said.append)
+    await switch.apply(TOOLS, place.said.append)
     place.replace(place.staged, b"late")
     steps.clear()
-    await switch.discard(RUNNER, place.said.append)
+    await switch.discard(TOOLS, place.said.append)
     assert steps == ["sync late"]
 
 
 async def test_the_old_content_is_on_the_disk_before_the_new_one_comes(far: Place, steps: list[str]) -> None:
     switch = far.switch()
-    await switch.apply(RUNNER, far.said.append)
+    await switch.apply(TOOLS, far.said.append)
     assert steps == ["sync stage", "sync old", "write refilling", "sync app"]
     steps.clear()
-    await switch.settle(RUNNER, far.said.append)
+    await switch.settle(TOOLS, far.said.append)
     assert steps[-1] == "sync app"
 
 
@@ -286,7 +286,7 @@ async def test_what_is_put_on_the_shelf_is_put_there_once(place: Place) -> None:
     keep_on_shelf(shelf, v0=3, v1=1)
     former = place.staged.stat().st_ino
     for _ in range(2):
-        await effect.discard(RUNNER, place.said.append)
+        await effect.discard(TOOLS, place.said.append)
         # What was replaced just now was in use longer than what was used before it.
         assert [(kept.record.version, kept.record.used) for kept in shelf.kept()] == [("v1", 6), ("v2", 7)]
         assert (shelf.replaced.stat().st_ino, place.stage.exists()) == (former, False)
@@ -296,7 +296,7 @@ async def test_a_version_that_was_gone_back_to_is_the_youngest(place: Place) -> 
     effect = replace(shelve(place), staged=(), installed="v0", keep=2)
     shelf = Shelf(Path(effect.shelf))
     keep_on_shelf(shelf, v0=1, v1=2, v3=5)
-    await effect.discard(RUNNER, place.said.append)
+    await effect.discard(TOOLS, place.said.append)
     assert [(kept.record.version, kept.record.used) for kept in shelf.kept()] == [("v3", 5), ("v1", 6), ("v0", 7)]
 
 
@@ -304,13 +304,13 @@ async def test_before_an_update_is_final_the_shelf_is_not_touched(place: Place) 
     effect = shelve(place)
     keep_on_shelf(Shelf(Path(effect.shelf)), v0=3, v1=1)
     before = photo(place.stage.parent)
-    await effect.apply(RUNNER, place.said.append)
-    await effect.settle(RUNNER, place.said.append)
+    await effect.apply(TOOLS, place.said.append)
+    await effect.settle(TOOLS, place.said.append)
     assert photo(place.stage.parent) == before
 
 
 async def test_the_former_folder_is_kept_where_nothing_else_is(place: Place) -> None:
     effect = replace(shelve(place), staged=())
-    await effect.discard(RUNNER, place.said.append)
+    await effect.discard(TOOLS, place.said.append)
     shelf = Shelf(Path(effect.shelf))
     assert (tree(shelf.replaced)["index.html"], shelf.kept()) == (b"new", ())

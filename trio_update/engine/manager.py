@@ -32,7 +32,7 @@ from trio_update.host.store import Store, open_store
 from trio_update.host.threads import in_thread
 from trio_update.model import AppName, AppStatus, JobKind, JobRecord, JobView, Outcome, Plan, Status
 from trio_update.updaters import make_updater
-from trio_update.updaters.base import Recover, Request, Rollback, Updater, Upgrade
+from trio_update.updaters.base import Recover, Request, Rollback, Tools, Updater, Upgrade
 
 _log = logging.getLogger(__name__)
 
@@ -144,7 +144,8 @@ class Manager:
     async def plan(self, name: str | None = None) -> tuple[Plan, ...]:
         """What an upgrade would do, going by the last refresh; nothing is changed.  Raises: Refused."""
         names = [self._known(name)] if name is not None else list(self._updaters)
-        return tuple([await self._updaters[app].plan(self._board.snapshot(app)) for app in names])
+        decisions = [await self._updaters[app].decide(Upgrade(), self._board.snapshot(app)) for app in names]
+        return tuple(decision.plan for decision in decisions)
 
     async def history(self, name: str | None = None, limit: int = 50) -> tuple[JobRecord, ...]:
         """Ended jobs, newest first.  Raises: Refused for an unknown app, OperationFailed."""
@@ -270,11 +271,12 @@ async def _open(
         open_web() as web,
         open_forges(config.server, store, web, runner) as forges,
     ):
-        updaters = {app.name: make_updater(app, runner, web, forges, debug=debug) for app in config.apps}
+        tools = Tools(runner, web, forges, debug=debug)
+        updaters = {app.name: make_updater(app, tools) for app in config.apps}
         problems = (*(str(problem) for problem in config.problems), *([notice] if notice else []))
         board = Board({app.name: app for app in config.apps}, problems)
         changed = await restore(config, store, board, updaters)
-        last_id = await settle_all(journal, updaters, runner, store, board)
+        last_id = await settle_all(journal, updaters, tools, store, board)
         async with trio.open_nursery() as nursery:
 
             async def save(app: AppName, status: AppStatus) -> None:
@@ -287,7 +289,7 @@ async def _open(
             refresher = Refresher(updaters, board, save, nursery, config.server.max_concurrent_refreshes)
             jobs = JobRunner(nursery, hub, last_id, lambda: hub.publish(Refreshed(status=manager.status())))
             worker = Worker(
-                updaters, board, journal, store, refresher, runner, services or NoServices(), data_path / "trio_update"
+                updaters, board, journal, store, refresher, tools, services or NoServices(), data_path / "trio_update"
             )
             manager = Manager(
                 config, updaters, board, hub, jobs, refresher, worker, store, printer or NeverPrinting(), forges

@@ -13,16 +13,15 @@ from trio_update.engine.history import earlier_after
 from trio_update.engine.journal import Entry, Journal, Phase
 from trio_update.engine.transaction import MAX_ATTEMPTS, NotPutBack, NotTidied, settle
 from trio_update.errors import OperationFailed
-from trio_update.host.processes.runner import Runner
 from trio_update.host.store import Store
 from trio_update.model import AppName, AppOutcome, JobId, JobKind, JobRecord, Outcome, Release
-from trio_update.updaters.base import Updater
+from trio_update.updaters.base import Tools, Updater
 
 _log = logging.getLogger(__name__)
 
 
 async def settle_all(
-    journal: Journal, updaters: Mapping[AppName, Updater], runner: Runner, store: Store, board: Board
+    journal: Journal, updaters: Mapping[AppName, Updater], tools: Tools, store: Store, board: Board
 ) -> JobId:
     """Settle every entry, one app after another; one that fails makes its app stuck and stops nobody else.
 
@@ -36,7 +35,7 @@ async def settle_all(
         elif entry.attempts >= MAX_ATTEMPTS:
             _give_up(entry, _tried_enough(entry), board)
         else:
-            await _settle_one(journal, entry, updaters[entry.app], runner, store, board)
+            await _settle_one(journal, entry, updaters[entry.app], tools, store, board)
     for app, updater in updaters.items():
         try:
             for done in await updater.tidy():
@@ -47,7 +46,7 @@ async def settle_all(
 
 
 async def _settle_one(
-    journal: Journal, entry: Entry, updater: Updater, runner: Runner, store: Store, board: Board
+    journal: Journal, entry: Entry, updater: Updater, tools: Tools, store: Store, board: Board
 ) -> None:
     log: list[str] = []
     record = await store.job(entry.job)
@@ -58,7 +57,7 @@ async def _settle_one(
         # Before the entry is closed: a kill right behind it would forget the way back.
         board.set_earlier(entry.app, _earlier(board, entry))
     try:
-        await settle(journal, entry, updater, runner, log.append)
+        await settle(journal, entry, updater, tools, log.append)
     except (NotPutBack, NotTidied) as error:
         _log.error("%s", error)
         _give_up(entry, str(error), board)

@@ -18,10 +18,9 @@ from msgspec.structs import replace
 from trio_update.engine.journal import Entry, Journal, Phase
 from trio_update.errors import OperationFailed
 from trio_update.host.files import durable
-from trio_update.host.processes.runner import Runner
 from trio_update.host.threads import in_thread
 from trio_update.model import AppStatus, JobId
-from trio_update.updaters.base import Prepared, Report, Request, Updater
+from trio_update.updaters.base import Prepared, Report, Request, Tools, Updater
 
 _log = logging.getLogger(__name__)
 
@@ -107,7 +106,7 @@ async def carry_out(
     updater: Updater,
     request: Request,
     known: AppStatus,
-    runner: Runner,
+    tools: Tools,
     conduct: Conduct,
     *,
     activate: Callable[[Prepared], Awaitable[None]],
@@ -122,30 +121,31 @@ async def carry_out(
     try:
         for done in await updater.tidy():
             conduct.report(f"Removed what a killed command had left: {done}")
-        prepared = await updater.prepare(request, known, ledger, conduct.report)
+        decision = await updater.decide(request, known, fetch=conduct.report)
+        prepared = await updater.prepare(decision, ledger, conduct.report)
         if prepared.effects:
             await ledger.write(phase=Phase.OPEN, effects=prepared.effects, old=prepared.old, new=prepared.new)
             conduct.applying()
-            await _apply(prepared, runner, conduct)
+            await _apply(prepared, tools, conduct)
             await activate(prepared)
-            await _commit(ledger, prepared, runner, conduct, committed)
+            await _commit(ledger, prepared, tools, conduct, committed)
             return prepared
     except BaseException as error:
-        await _put_back(ledger, updater, runner, conduct, error)
+        await _put_back(ledger, updater, tools, conduct, error)
         raise
-    await _put_back(ledger, updater, runner, conduct, None)
+    await _put_back(ledger, updater, tools, conduct, None)
     return prepared
 
 
-async def _apply(prepared: Prepared, runner: Runner, conduct: Conduct) -> None:
+async def _apply(prepared: Prepared, tools: Tools, conduct: Conduct) -> None:
     for effect in prepared.effects:
         if effect.reversible:
-            await effect.apply(runner, conduct.report)
+            await effect.apply(tools, conduct.report)
             continue
         # For good: what follows (the health check) can fail, but an abort could promise nothing any more.
         conduct.must_not_be_cut("it has changed something that can only be finished, not undone")
         with trio.CancelScope(shield=True, deadline=trio.current_time() + COMMIT_SECONDS) as scope:
-            await effect.apply(runner, conduct.report)
+            await effect.apply(tools, conduct.report)
         if scope.cancelled_caught:
             raise OperationFailed(f"the switch did not end within {COMMIT_SECONDS:g} s")
 
@@ -153,7 +153,7 @@ async def _apply(prepared: Prepared, runner: Runner, conduct: Conduct) -> None:
 async def _commit(
     ledger: Ledger,
     prepared: Prepared,
-    runner: Runner,
+    tools: Tools,
     conduct: Conduct,
     committed: Callable[[Prepared], Awaitable[None]],
 ) -> None:
@@ -162,7 +162,7 @@ async def _commit(
         await ledger.write(phase=Phase.COMMITTED)
         try:
             await committed(prepared)
-            await _finish(ledger.journal, ledger.entry, runner, conduct.report)
+            await _finish(ledger.journal, ledger.entry, tools, conduct.report)
         except OperationFailed as error:
             # The update itself stands.  What is left to remove is left to the next start.
             trouble = str(_not_tidied(ledger.entry, str(error)))
@@ -174,14 +174,14 @@ async def _commit(
         raise OperationFailed(f"the journal could not be written within {COMMIT_SECONDS:g} s")
 
 
-async def _finish(journal: Journal, entry: Entry, runner: Runner, report: Report) -> None:
+async def _finish(journal: Journal, entry: Entry, tools: Tools, report: Report) -> None:
     for effect in entry.effects:
-        await effect.discard(runner, report)
+        await effect.discard(tools, report)
     await journal.close(entry)
 
 
 async def _put_back(
-    ledger: Ledger, updater: Updater, runner: Runner, conduct: Conduct, cause: BaseException | None
+    ledger: Ledger, updater: Updater, tools: Tools, conduct: Conduct, cause: BaseException | None
 ) -> None:
     """Undo whatever was done; does nothing to an update that is committed."""
     if ledger.entry.phase is Phase.COMMITTED:
@@ -191,7 +191,7 @@ async def _put_back(
         if ledger.entry.phase is Phase.OPEN:
             conduct.report(f"{ledger.entry.app}: putting back what was changed")
         try:
-            await undo(ledger.journal, ledger.entry, updater, runner, conduct.report)
+            await undo(ledger.journal, ledger.entry, updater, tools, conduct.report)
         except OperationFailed as error:
             raise NotPutBack(_not_put_back(ledger.entry, str(error), cause)) from cause
     if scope.cancelled_caught:
@@ -210,14 +210,14 @@ def _not_tidied(entry: Entry, why: str) -> NotTidied:
     return NotTidied(f"Cleaning up after job {entry.job} failed, the next start tries again: {why}")
 
 
-async def undo(journal: Journal, entry: Entry, updater: Updater, runner: Runner, report: Report) -> None:
+async def undo(journal: Journal, entry: Entry, updater: Updater, tools: Tools, report: Report) -> None:
     """Bring an app whose update was not committed to a whole state, and forget the entry.  Idempotent.
 
     Raises: OperationFailed; the entry stays.
     """
     if entry.phase is Phase.OPEN:
         for effect in reversed(entry.effects):
-            await effect.settle(runner, report)
+            await effect.settle(tools, report)
     for stage in entry.stages:
         await in_thread(durable.remove_tree, Path(stage))
     try:
@@ -228,7 +228,7 @@ async def undo(journal: Journal, entry: Entry, updater: Updater, runner: Runner,
     await journal.close(entry)
 
 
-async def settle(journal: Journal, entry: Entry, updater: Updater, runner: Runner, report: Report) -> Entry:
+async def settle(journal: Journal, entry: Entry, updater: Updater, tools: Tools, report: Report) -> Entry:
     """Settle what a former server left open.  Returns the entry as it was settled.
 
     Counts the attempt before it begins, so that an entry that kills its server cannot do so for ever.
@@ -242,9 +242,9 @@ async def settle(journal: Journal, entry: Entry, updater: Updater, runner: Runne
         await journal.write(entry)
         with trio.fail_after(REVERT_SECONDS):
             if entry.phase is Phase.COMMITTED:
-                await _finish(journal, entry, runner, report)
+                await _finish(journal, entry, tools, report)
             else:
-                await undo(journal, entry, updater, runner, report)
+                await undo(journal, entry, updater, tools, report)
     except (OperationFailed, trio.TooSlowError) as error:
         why = str(error) or f"it took longer than {REVERT_SECONDS:g} s"
         if entry.phase is Phase.COMMITTED:

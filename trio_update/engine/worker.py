@@ -15,11 +15,10 @@ from trio_update.engine.journal import Entry, Journal
 from trio_update.engine.refresh import Refresher
 from trio_update.engine.transaction import Ledger, NotPutBack, NotTidied, carry_out, settle
 from trio_update.errors import Aborted, OperationFailed, Reason, Refused
-from trio_update.host.processes.runner import Runner
 from trio_update.host.services import Services
 from trio_update.host.store import Store
 from trio_update.model import AppName, AppOutcome, JobKind, Outcome, Release
-from trio_update.updaters.base import Prepared, Recover, Request, Updater, Upgrade
+from trio_update.updaters.base import Prepared, Recover, Request, Tools, Updater, Upgrade
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +32,7 @@ class Worker:
     journal: Journal
     store: Store
     refresher: Refresher
-    runner: Runner
+    tools: Tools
     services: Services
     folder: Path
 
@@ -80,7 +79,7 @@ class Worker:
 
     async def _try_settle(self, job: Job, entry: Entry, *, hard: bool) -> None:
         try:
-            await settle(self.journal, entry, self.updaters[entry.app], self.runner, job.report)
+            await settle(self.journal, entry, self.updaters[entry.app], self.tools, job.report)
         except NotTidied as error:
             job.report(str(error))
         except NotPutBack as error:
@@ -113,7 +112,7 @@ class Worker:
         known = self.board.snapshot(app)
         try:
             prepared = await carry_out(
-                ledger, updater, request, known, self.runner, job, activate=activate, committed=committed
+                ledger, updater, request, known, self.tools, job, activate=activate, committed=committed
             )
         except NotPutBack as error:
             self.board.set_stuck(app, str(error))
@@ -137,7 +136,7 @@ class Worker:
         if updater.health.command or updater.health.url or self.services.manages:
             job.report("Checking the app's health")
         await check_health(
-            updater.health, self.services, updater.config.managed_services, self.runner, updater.config.path
+            updater.health, self.services, updater.config.managed_services, self.tools.processes, updater.config.path
         )
 
     async def _restart(self, job: Job, updater: Updater) -> None:

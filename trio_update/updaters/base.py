@@ -6,16 +6,31 @@ by :mod:`trio_update.engine.transaction` alone.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from trio_update.config import AppConfig, HealthCheck
+from trio_update.errors import Refusal
+from trio_update.host.forge.base import Forges
+from trio_update.host.http.client import Web
 from trio_update.host.processes.runner import Runner
 from trio_update.model import AppStatus, JobId, Plan, Release
 
 Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What an updater and its effects work with.  ``clock`` tells unix seconds; ``debug`` as ``serve --debug`` says."""
+
+    processes: Runner
+    http: Web
+    forges: Forges
+    clock: Callable[[], float] = time.time
+    debug: bool = False
 
 
 class Effect(Protocol):
@@ -29,13 +44,13 @@ class Effect(Protocol):
     def reversible(self) -> bool:
         """False: :meth:`settle` finishes the change instead of undoing it, and it must not be cut."""
 
-    async def apply(self, runner: Runner, report: Report) -> None:
+    async def apply(self, tools: Tools, report: Report) -> None:
         """Make the change and make it durable."""
 
-    async def settle(self, runner: Runner, report: Report) -> None:
+    async def settle(self, tools: Tools, report: Report) -> None:
         """Bring an interrupted change to a whole state: as before, or, when not reversible, as after."""
 
-    async def discard(self, runner: Runner, report: Report) -> None:
+    async def discard(self, tools: Tools, report: Report) -> None:
         """The change is final: remove what was kept only to undo it."""
 
 
@@ -64,6 +79,19 @@ class Recover:
 
 
 Request = Upgrade | Rollback | Recover
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What a request leads to, decided before anything changes: what ``plan`` shows and what ``prepare`` carries out.
+
+    ``refusals`` not empty: it must not be carried out, for these reasons.  Kinds of apps derive their own from it.
+    """
+
+    request: Request
+    known: AppStatus
+    plan: Plan
+    refusals: tuple[Refusal, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,11 +157,14 @@ class Updater(Protocol):
     async def check(self, known: AppStatus) -> AppStatus:
         """Ask the remote, then look at the disk."""
 
-    async def plan(self, known: AppStatus) -> Plan:
-        """What an upgrade from ``known`` would do."""
+    async def decide(self, request: Request, known: AppStatus, *, fetch: Report | None = None) -> Decision:
+        """What ``request`` leads to.  ``fetch``: ask the remote first, and tell progress there; else by what is known.
 
-    async def prepare(self, request: Request, known: AppStatus, workshop: Workshop, report: Report) -> Prepared:
-        """Fetch, resolve and stage.  Abortable.
+        Raises: OperationFailed when that cannot be told; what speaks against it is in the decision.
+        """
+
+    async def prepare(self, decision: Decision, workshop: Workshop, report: Report) -> Prepared:
+        """Bring and stage what was decided.  Abortable.
 
         Raises: Refused, OperationFailed.
         """

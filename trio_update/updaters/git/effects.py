@@ -20,9 +20,8 @@ from trio_update.host.git.folder import survey
 from trio_update.host.git.output import text
 from trio_update.host.git.repair import clear_locks, drop_index, restore_refs
 from trio_update.host.git.repository import Repository
-from trio_update.host.processes.runner import Runner
 from trio_update.host.threads import in_thread
-from trio_update.updaters.base import Report
+from trio_update.updaters.base import Report, Tools
 
 
 class MoveHead(msgspec.Struct, frozen=True, kw_only=True, tag="move_head"):
@@ -43,15 +42,15 @@ class MoveHead(msgspec.Struct, frozen=True, kw_only=True, tag="move_head"):
     def reversible(self) -> bool:
         return True
 
-    async def apply(self, runner: Runner, report: Report) -> None:
-        repository = Repository(Path(self.path), runner)
+    async def apply(self, tools: Tools, report: Report) -> None:
+        repository = Repository(Path(self.path), tools.processes)
         await repository.reset(self.new)
         await move_submodules(repository)
         await in_thread(durable.sync_filesystem, repository.path)
         await expect_clean(repository, self.new)
 
-    async def settle(self, runner: Runner, report: Report) -> None:
-        repository = Repository(Path(self.path), runner)
+    async def settle(self, tools: Tools, report: Report) -> None:
+        repository = Repository(Path(self.path), tools.processes)
         await clear_locks(repository.path)
         await restore_refs(repository.path, self.branch, self.old)
         if not self.keep_index or await index_is_unreadable(repository.path):
@@ -63,7 +62,7 @@ class MoveHead(msgspec.Struct, frozen=True, kw_only=True, tag="move_head"):
         await expect_clean(repository, self.old)
         report(f"{self.path} is back at {self.old[:8]}")
 
-    async def discard(self, runner: Runner, report: Report) -> None:
+    async def discard(self, tools: Tools, report: Report) -> None:
         """Nothing was kept aside."""
 
 
@@ -85,8 +84,8 @@ class RestoreHead(msgspec.Struct, frozen=True, kw_only=True, tag="restore_head")
     def reversible(self) -> bool:
         return False
 
-    async def apply(self, runner: Runner, report: Report) -> None:
-        repository = Repository(Path(self.path), runner)
+    async def apply(self, tools: Tools, report: Report) -> None:
+        repository = Repository(Path(self.path), tools.processes)
         await clear_locks(repository.path)
         if await index_is_unreadable(repository.path):
             await drop_index(repository.path)
@@ -101,16 +100,16 @@ class RestoreHead(msgspec.Struct, frozen=True, kw_only=True, tag="restore_head")
         await in_thread(durable.sync_filesystem, repository.path)
         await expect_clean(repository, self.new)
 
-    async def settle(self, runner: Runner, report: Report) -> None:
+    async def settle(self, tools: Tools, report: Report) -> None:
         # Interrupted: nothing that stands in the work tree or the index is trusted, see the module's docstring.
         await clear_locks(Path(self.path))
         await drop_index(Path(self.path))
         # Only the index knew that these belong to the old commit: without it the checkout would leave them.
         await in_thread(_remove_files, Path(self.path), self.removed)
-        await self.apply(runner, report)
+        await self.apply(tools, report)
         report(f"{self.path} was recovered to {self.new[:8]}")
 
-    async def discard(self, runner: Runner, report: Report) -> None:
+    async def discard(self, tools: Tools, report: Report) -> None:
         """Nothing was kept aside."""
 
 
@@ -133,21 +132,21 @@ class ReplaceClone(msgspec.Struct, frozen=True, kw_only=True, tag="replace_clone
     def reversible(self) -> bool:
         return True
 
-    async def apply(self, runner: Runner, report: Report) -> None:
+    async def apply(self, tools: Tools, report: Report) -> None:
         await in_thread(durable.sync_filesystem, Path(self.stage))
         await in_thread(self._switch, True)
-        await expect_clean(Repository(Path(self.live), runner), self.new)
+        await expect_clean(Repository(Path(self.live), tools.processes), self.new)
 
-    async def settle(self, runner: Runner, report: Report) -> None:
+    async def settle(self, tools: Tools, report: Report) -> None:
         await in_thread(self._switch, False)
         await in_thread(durable.remove_tree, Path(self.stage))
         report(f"{self.live} is the old clone again")
 
-    async def discard(self, runner: Runner, report: Report) -> None:
+    async def discard(self, tools: Tools, report: Report) -> None:
         """Carry over what came into the old clone since the first pass, then remove it."""
         stage, doomed = Path(self.stage), Path(f"{self.stage}.old")
         if self.old_inode is not None and await in_thread(durable.inode, stage) == self.old_inode:
-            tracked = (await Repository(Path(self.live), runner).tracked()).union(self.dropped)
+            tracked = (await Repository(Path(self.live), tools.processes).tracked()).union(self.dropped)
             await carry_untracked(stage, Path(self.live), tracked, Path(self.aside), report)
             await in_thread(durable.sync_filesystem, Path(self.live))
             # By another name it is never carried from again: in a clone that is half removed, folders that held

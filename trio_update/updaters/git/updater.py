@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,10 +15,9 @@ from trio_update.host.git.folder import survey
 from trio_update.host.git.output import Settings
 from trio_update.host.git.repair import clear_locks, repair
 from trio_update.host.git.repository import Repository
-from trio_update.host.processes.runner import Runner
 from trio_update.host.threads import in_thread
 from trio_update.model import AppStatus, GitStatus, Plan, Unknown
-from trio_update.updaters.base import Prepared, Recover, Report, Request, Rollback, Workshop
+from trio_update.updaters.base import Decision, Prepared, Recover, Report, Request, Rollback, Tools, Workshop
 from trio_update.updaters.git.judge import Facts, judge, unreachable, unreadable
 from trio_update.updaters.git.look import Corrupt, Unreachable, look
 from trio_update.updaters.git.memory import Memory
@@ -43,12 +40,10 @@ def _nobody(_: str) -> None:
 
 @dataclass
 class GitRepo:
-    """Manages one clone.  ``debug``: a detached HEAD is an anomaly only."""
+    """Manages one clone.  ``debug`` of the tools: a detached HEAD is an anomaly only."""
 
     config: GitRepoConfig
-    runner: Runner
-    debug: bool = False
-    clock: Callable[[], float] = time.time
+    tools: Tools
     _memory: Memory = field(default_factory=Memory)
 
     @property
@@ -57,14 +52,14 @@ class GitRepo:
 
     @property
     def repository(self) -> Repository:
-        return Repository(self.config.path, self.runner)
+        return Repository(self.config.path, self.tools.processes)
 
     def initial(self) -> GitStatus:
         unseen = Unknown("not looked at yet")
         return GitStatus(
             name=self.config.name,
             channel=self.config.channel,
-            debug_enabled=self.debug,
+            debug_enabled=self.tools.debug,
             version=unseen,
             remote_version=unseen,
             rollback_version=unseen,
@@ -95,7 +90,7 @@ class GitRepo:
             facts = await look(self.config, self.repository, self._memory)
         except OperationFailed as failed:
             return self._failed(known, failed)
-        status = judge(self.config, facts, known, debug=self.debug)
+        status = judge(self.config, facts, known, debug=self.tools.debug)
         if known.unreachable_since is not None and known.git_messages:
             return unreachable(status, "\n".join(known.git_messages), known.unreachable_since)
         return status
@@ -107,7 +102,7 @@ class GitRepo:
             facts = await look(self.config, self.repository, self._memory, fetch=_nobody)
         except Unreachable as failed:
             status = await self.inspect(replace(known, unreachable_since=None))
-            return unreachable(status, str(failed), known.unreachable_since or self.clock())
+            return unreachable(status, str(failed), known.unreachable_since or self.tools.clock())
         except Corrupt as failed:
             return await self._mend(known, failed)
         except OperationFailed as failed:
@@ -115,8 +110,8 @@ class GitRepo:
         return self._fresh(facts, known)
 
     def _fresh(self, facts: Facts, known: GitStatus) -> GitStatus:
-        status = judge(self.config, facts, known, debug=self.debug)
-        return replace(status, refreshed_at=self.clock(), unreachable_since=None)
+        status = judge(self.config, facts, known, debug=self.tools.debug)
+        return replace(status, refreshed_at=self.tools.clock(), unreachable_since=None)
 
     def _failed(self, known: GitStatus, failed: OperationFailed) -> GitStatus:
         output = failed.output if isinstance(failed, CommandFailed) else str(failed)
@@ -143,7 +138,9 @@ class GitRepo:
                 return self._failed(known, failed)
             if not done:
                 # Whole after all: a full disk during a fetch, say, leaves the same words behind as a broken clone.
-                return unreachable(await self.inspect(known), str(failed), known.unreachable_since or self.clock())
+                return unreachable(
+                    await self.inspect(known), str(failed), known.unreachable_since or self.tools.clock()
+                )
             facts = await look(self.config, self.repository, self._memory)
         except OperationFailed as again:
             return self._failed(known, Corrupt(f"{failed}\nThe repair failed: {again}"))
@@ -157,8 +154,11 @@ class GitRepo:
             return self.config.origin
         return settings.remotes().get("origin") or self.config.origin
 
-    async def plan(self, known: AppStatus) -> Plan:
+    async def decide(self, request: Request, known: AppStatus, *, fetch: Report | None = None) -> Decision:
         assert isinstance(known, GitStatus), _OURS
+        return Decision(request=request, known=known, plan=await self._plan(known))
+
+    async def _plan(self, known: GitStatus) -> Plan:
         free: int | Unknown
         try:
             free = await in_thread(durable.free_bytes, self.config.path)
@@ -196,7 +196,8 @@ class GitRepo:
         except (Refused, OperationFailed) as refused:
             return (str(refused),)
 
-    async def prepare(self, request: Request, known: AppStatus, workshop: Workshop, report: Report) -> Prepared:
+    async def prepare(self, decision: Decision, workshop: Workshop, report: Report) -> Prepared:
+        request, known = decision.request, decision.known
         assert isinstance(known, GitStatus), _OURS
         if isinstance(request, Recover):
             return await self._prepare_recovery(request, known, workshop, report)
@@ -212,13 +213,13 @@ class GitRepo:
 
     def _refuse_invalid(self, facts: Facts, known: GitStatus, *, held: bool) -> None:
         config = self.config if held else replace(self.config, hold="")
-        refuse_invalid(config, judge(config, facts, known, debug=self.debug))
+        refuse_invalid(config, judge(config, facts, known, debug=self.tools.debug))
 
     async def _prepare_recovery(
         self, request: Recover, known: GitStatus, workshop: Workshop, report: Report
     ) -> Prepared:
         if request.hard:
-            return await prepare_hard_recovery(self.config, self.runner, known, workshop, report)
+            return await prepare_hard_recovery(self.config, self.tools.processes, known, workshop, report)
         try:
             facts = await look(self.config, self.repository, self._memory)
         except Corrupt as failed:

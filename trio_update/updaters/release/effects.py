@@ -9,9 +9,8 @@ import trio
 
 from trio_update.errors import FileTrouble
 from trio_update.host.files import durable, refill
-from trio_update.host.processes.runner import Runner
 from trio_update.host.threads import in_thread
-from trio_update.updaters.base import Report
+from trio_update.updaters.base import Report, Tools
 from trio_update.updaters.release.look import named
 from trio_update.updaters.release.persistent import carry_late, found_persistent, unchanged_files
 from trio_update.updaters.release.shelf import Shelf
@@ -49,7 +48,7 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
     def _stage(self) -> Path:
         return Path(self.staged).parent
 
-    async def apply(self, runner: Runner, report: Report) -> None:
+    async def apply(self, tools: Tools, report: Report) -> None:
         await in_thread(durable.sync_filesystem, self._stage)
         try:
             await in_thread(self._swap, True)
@@ -62,7 +61,7 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
         # What the old folder has now and the new one was not given came in between, whatever its time says.
         await self._save_late(self.staged, self.live, report, wins=True, since=None)
 
-    async def settle(self, runner: Runner, report: Report) -> None:
+    async def settle(self, tools: Tools, report: Report) -> None:
         if await trio.Path(self._stage / _MARK).exists():
             # The copy is of the last moment: whatever differs from it is news.
             await self._save_late(self.live, str(self._stage / _OLD_COPY), report, wins=False, since=None)
@@ -75,7 +74,7 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
                 await self._save_late(self.staged, self.live, report, wins=False, since=self.since)
         report(f"{self.live} is as it was before")
 
-    async def discard(self, runner: Runner, report: Report) -> None:
+    async def discard(self, tools: Tools, report: Report) -> None:
         if not await trio.Path(self._stage / _MARK).exists():
             await self._save_late(self.staged, self.live, report, wins=False, since=self.since)
 
@@ -141,13 +140,13 @@ class Shelve(msgspec.Struct, frozen=True, kw_only=True, tag="shelve"):
     def reversible(self) -> bool:
         return True
 
-    async def apply(self, runner: Runner, report: Report) -> None:
+    async def apply(self, tools: Tools, report: Report) -> None:
         """Nothing that anybody could see, before the update is final."""
 
-    async def settle(self, runner: Runner, report: Report) -> None:
+    async def settle(self, tools: Tools, report: Report) -> None:
         """Nothing was done."""
 
-    async def discard(self, runner: Runner, report: Report) -> None:
+    async def discard(self, tools: Tools, report: Report) -> None:
         await in_thread(self._tidy)
 
     def _tidy(self) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,10 +13,9 @@ from trio_update.config import HealthCheck, ReleaseConfig
 from trio_update.errors import FileTrouble, OperationFailed, Reason, Refused
 from trio_update.host.files import durable
 from trio_update.host.forge.base import Forge, Purpose
-from trio_update.host.http.client import Web
 from trio_update.host.threads import in_thread
 from trio_update.model import AppStatus, Channel, Plan, ReleaseStatus, RemoteRelease, Unknown
-from trio_update.updaters.base import Prepared, Recover, Report, Request, Rollback, Target, Workshop
+from trio_update.updaters.base import Decision, Prepared, Recover, Report, Request, Rollback, Target, Tools, Workshop
 from trio_update.updaters.release.build import Builder, start
 from trio_update.updaters.release.goal import Goals
 from trio_update.updaters.release.info import RELEASE_INFO
@@ -32,21 +29,23 @@ _OURS = "the engine gives an updater what the same updater made"
 
 @dataclass
 class ReleaseApp:
-    """Manages one app.  ``forge`` is where its releases are."""
+    """Manages one app."""
 
     config: ReleaseConfig
-    forge: Forge
-    web: Web
-    debug: bool = False
-    clock: Callable[[], float] = time.time
+    tools: Tools
     _memory: Memory = field(default_factory=Memory)
+
+    @property
+    def forge(self) -> Forge:
+        """Where the app's releases are."""
+        return self.tools.forges.forge(self.config.forge_url)
 
     @property
     def health(self) -> HealthCheck:
         return self.config.health
 
     def initial(self) -> ReleaseStatus:
-        return initial_status(self.config, debug=self.debug)
+        return initial_status(self.config, debug=self.tools.debug)
 
     async def tidy(self) -> tuple[str, ...]:
         """No command of ours works in the folder: there is nothing that a killed one could leave."""
@@ -74,8 +73,8 @@ class ReleaseApp:
             remote = await self._newest(seen, known, Purpose.REFRESH)
         except OperationFailed as error:
             status = self._judged(seen, known, self._still_theirs(seen, known))
-            return unreachable(status, str(error), known.unreachable_since or self.clock())
-        return replace(self._judged(seen, known, remote), refreshed_at=self.clock())
+            return unreachable(status, str(error), known.unreachable_since or self.tools.clock())
+        return replace(self._judged(seen, known, remote), refreshed_at=self.tools.clock())
 
     async def _newest(self, seen: Look, known: ReleaseStatus, purpose: Purpose) -> RemoteRelease:
         remembered = self._still_theirs(seen, known)
@@ -95,10 +94,13 @@ class ReleaseApp:
         return known.remote if asked == repo_of(self.config, seen) else None
 
     def _judged(self, seen: Look, known: ReleaseStatus, remote: RemoteRelease | None) -> ReleaseStatus:
-        return judge(self.config, seen, known, remote, debug=self.debug)
+        return judge(self.config, seen, known, remote, debug=self.tools.debug)
 
-    async def plan(self, known: AppStatus) -> Plan:
+    async def decide(self, request: Request, known: AppStatus, *, fetch: Report | None = None) -> Decision:
         assert isinstance(known, ReleaseStatus), _OURS
+        return Decision(request=request, known=known, plan=await self._plan(known))
+
+    async def _plan(self, known: ReleaseStatus) -> Plan:
         size: int | Unknown = Unknown("the release is not known")
         refusals: list[str] = [f"{self.config.name} is held back: {self.config.hold}"] if self.config.hold else []
         refusals += known.warnings
@@ -137,7 +139,8 @@ class ReleaseApp:
     def _is_update(self, known: ReleaseStatus) -> bool:
         return known.remote is not None and isinstance(known.version, str) and is_newer(known.remote.tag, known.version)
 
-    async def prepare(self, request: Request, known: AppStatus, workshop: Workshop, report: Report) -> Prepared:
+    async def prepare(self, decision: Decision, workshop: Workshop, report: Report) -> Prepared:
+        request, known = decision.request, decision.known
         assert isinstance(known, ReleaseStatus), _OURS
         since = start()
         seen = await in_thread(look, self.config, self._memory)
@@ -178,7 +181,7 @@ class ReleaseApp:
             self.config,
             seen.place.shelf,
             self.forge,
-            self.web,
+            self.tools.http,
             repo_of(self.config, seen),
             seen.info.asset_name if seen.info is not None else "",
             report,
