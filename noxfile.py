@@ -10,7 +10,8 @@ import nox
 
 nox.options.sessions = ["lint", "typing", "tests", "user"]
 nox.options.reuse_existing_virtualenvs = True
-PACKAGE = ("-e", ".[test]")
+GROUPS = nox.project.load_toml("pyproject.toml")
+TEST_TOOLS = nox.project.dependency_groups(GROUPS, "test")
 # Not root, in a namespace where the files of all others are nobody's.
 AS_A_USER = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
 OF_USERS_FILES = ("tests/updaters", "tests/engine", "tests/host/test_carry.py", "tests/host/test_refill.py")
@@ -20,7 +21,7 @@ SOURCES = ("trio_update", "tests", "bench", "examples", "noxfile.py")
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style and common mistakes."""
-    session.install("ruff>=0.14")
+    session.install(*nox.project.dependency_groups(GROUPS, "lint"))
     session.run("ruff", "check", *SOURCES)
     session.run("ruff", "format", "--check", *SOURCES)
 
@@ -28,14 +29,14 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Types, strictly, tests included."""
-    session.install(*PACKAGE, "mypy>=1.18", "nox")
+    session.install("-e", ".", *nox.project.dependency_groups(GROUPS, "typing"))
     session.run("mypy", *(session.posargs or ()))
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Everything that a contributor needs to see green, a short slice of the crash suite included."""
-    session.install(*PACKAGE)
+    session.install("-e", ".", *TEST_TOOLS)
     session.run("pytest", *session.posargs)
 
 
@@ -46,7 +47,7 @@ def user(session: nox.Session) -> None:
         session.skip("whoever runs this is not root: the session `tests` has shown it")
     if subprocess.run([*AS_A_USER, "true"], check=False, capture_output=True).returncode:
         session.skip("there are no user namespaces here")
-    session.install(*PACKAGE)
+    session.install("-e", ".", *TEST_TOOLS)
     posargs = session.posargs or OF_USERS_FILES
     # Not nox's own: an app inside a git repository is refused.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -57,19 +58,19 @@ def user(session: nox.Session) -> None:
 @nox.session
 def crash(session: nox.Session) -> None:
     """Kill the server at every state-changing system call; takes long.  Needs strace."""
-    session.install(*PACKAGE)
+    session.install("-e", ".", *TEST_TOOLS)
     session.run("python", "-m", "tests.crash", *session.posargs)
 
 
 @nox.session
 def powercut(session: nox.Session) -> None:
     """Cut the power behind every call that writes to the disk.  Needs root, loop devices and strace."""
-    session.install(*PACKAGE)
+    session.install("-e", ".", *TEST_TOOLS)
     session.run("python", "-m", "tests.powercut", *session.posargs)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
     """Speed and footprint, as ratios within one run."""
-    session.install(*PACKAGE)
+    session.install("-e", ".", *TEST_TOOLS)
     session.run("python", "-m", "bench", *session.posargs)
