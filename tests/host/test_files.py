@@ -66,7 +66,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
         "import resource, signal, sys; from pathlib import Path; from trio_update.host.files import durable\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (9999, 9999))\n"
         "try: durable.write_atomically(Path(sys.argv[1]), bytes(20000))\n"
-        "except files.FileTrouble as error: print(error.errno)"
+        "except durable.FileTrouble as error: print(error.errno)"
     )
     (tmp_path / "file").write_bytes(b"old")
     done = subprocess.run([sys.executable, "-c", script, tmp_path / "file"], capture_output=True, check=True)
@@ -150,7 +150,7 @@ def test_what_is_done_is_on_the_disk(tmp_path: Path, case: str) -> None:
     action, wanted = DURABLE[case]
     script = (
         "import sys; from pathlib import Path; from trio_update.host.files import durable\n"
-        f"one, two = map(Path, sys.argv[1:])\nfiles.{action}"
+        f"one, two = map(Path, sys.argv[1:])\ndurable.{action}"
     )
     command = ["strace", "-f", "-qq", "-y", "-o", str(tmp_path / "calls"), "-e", "signal=none"]
     command += ["-e", "trace=fsync,fdatasync,syncfs,rename,renameat,renameat2", sys.executable, "-c", script]
