@@ -71,7 +71,11 @@ class Worker:
             return
         if not isinstance(request, Recover):
             raise Refused(Reason.STUCK, f"{app} needs a recovery first: {why}")
-        for entry in await self.journal.load():
+        contents = await self.journal.read()
+        for bad in contents.unreadable:
+            if bad.concerns(app):
+                raise Refused(Reason.STUCK, bad.advice())
+        for entry in contents.entries:
             if entry.app == app:
                 job.report(f"Trying again to put {app} back")
                 await self._try_settle(job, entry, hard=request.hard)
