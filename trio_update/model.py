@@ -77,6 +77,9 @@ class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
     reset: int
 
 
+_UNSEEN = Unknown("not looked at yet")
+
+
 class AppStatus(msgspec.Struct, frozen=True, kw_only=True, tag_field="configured_type"):
     """What the status of every app tells; each kind of app derives its own, tagged with its type.
 
@@ -90,9 +93,9 @@ class AppStatus(msgspec.Struct, frozen=True, kw_only=True, tag_field="configured
     channel_invalid: bool = False
     debug_enabled: bool = False
     is_valid: bool = False
-    version: str | Unknown
-    remote_version: str | Unknown
-    rollback_version: str | Unknown
+    version: str | Unknown = _UNSEEN
+    remote_version: str | Unknown = _UNSEEN
+    rollback_version: str | Unknown = _UNSEEN
     owner: str | Unknown = Unknown("apps of this kind have none")
     repo_name: str | Unknown = Unknown("apps of this kind have none")
     info_tags: tuple[str, ...] = ()
@@ -122,18 +125,18 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     up_to_date: bool
     from_version: str | Unknown
     to_version: str | Unknown
-    from_hash: str | Unknown
-    to_hash: str | Unknown
+    from_hash: str | Unknown = ""
+    to_hash: str | Unknown = ""
     commits: tuple[Commit, ...] = ()
     commits_count: int = 0
     release_notes: str = ""
-    download_bytes: int | Unknown
+    download_bytes: int | Unknown = Unknown("not told")
     packages_install: tuple[str, ...] = ()
     packages_upgrade: tuple[str, ...] = ()
     packages_remove: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
-    disk_free: int | Unknown
-    disk_needed: int | Unknown
+    disk_free: int | Unknown = Unknown("not told")
+    disk_needed: int | Unknown = Unknown("not told")
     warnings: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ()
 

@@ -35,7 +35,8 @@ def judge_code(config: Config, kinds: Sequence[AppKind]) -> Config:
     server = judge_server(own, findings)
     apps = _apps(config.apps, by_type(kinds), findings)
     if findings.problems:
-        raise ConfigInvalid(findings.problems)
+        places = ["Config.update_manager", "Config.server", "Config.apps", *map(_place, range(_count(config.apps)))]
+        raise ConfigInvalid(sorted(findings.problems, key=lambda problem: places.index(problem.file)))
     return msgspec.structs.replace(config, update_manager=update_manager, server=server, apps=apps)
 
 
@@ -62,13 +63,21 @@ def _of_wrong_type(place: str, value: object, kind: type) -> Problem:
     return Problem(place, 0, f"must be a {kind.__name__}, not a value of type {type(value).__name__}")
 
 
+def _count(apps: object) -> int:
+    return len(apps) if isinstance(apps, tuple | list) else 0
+
+
+def _place(index: int) -> str:
+    return f"Config.apps[{index}]"
+
+
 def _apps(apps: object, kinds: Kinds, findings: Findings) -> tuple[AppConfig, ...]:
     if not isinstance(apps, tuple | list):
         findings.problems.append(_of_wrong_type("Config.apps", apps, tuple))
         return ()
     sections: dict[str, list[Section]] = {}
     for index, app in enumerate(apps):
-        place = f"Config.apps[{index}]"
+        place = _place(index)
         if why := _unusable(app, kinds):
             findings.problems.append(Problem(place, 0, why))
         else:

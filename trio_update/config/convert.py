@@ -31,7 +31,7 @@ Look = Callable[[Path], str | None]
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 _RESERVED_FILES = (".version", "release_info.json")
-_NUMBER = re.compile(r"\d{1,9}(\.\d{1,20})?", re.ASCII)
+_NUMBER = re.compile(r"\d{1,9}(\.\d{1,40})?", re.ASCII)
 _PROJECT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?(?:\[[A-Za-z0-9._, -]*\])?")
 _REPO = re.compile(r"(?![-.])[A-Za-z0-9._-]+/(?![-.])[A-Za-z0-9._-]+")
 
@@ -141,7 +141,9 @@ def as_hours(line: str) -> datetime.timedelta:
     hours = as_seconds(line)
     if hours > 24 * 3660:
         raise BadValue(f"must be at most ten years in hours, not `{printable(line)}`")
-    return datetime.timedelta(hours=hours)
+    if not (found := datetime.timedelta(hours=hours)):
+        raise BadValue(f"must be at least a microsecond, not `{printable(line)}`")
+    return found
 
 
 def as_window(line: str) -> RefreshWindow:
@@ -178,7 +180,10 @@ def as_inner_path(line: str) -> str:
     path = PurePosixPath(line)
     if path.is_absolute() or line.startswith("~") or ".." in path.parts or not path.parts:
         raise BadValue("must be a path below the app's folder, without `..`")
-    return str(path)
+    # Without the `./` that may stand before it, this would be read as something else the next time.
+    if (found := str(path)).strip() != found or found.startswith("~"):
+        raise BadValue("must not begin with `~`, and neither begin nor end with white space")
+    return found
 
 
 def as_persistent_file(line: str) -> str:

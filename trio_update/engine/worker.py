@@ -137,10 +137,11 @@ class Worker:
     async def _activate(self, job: Job, updater: Updater) -> None:
         """Restart what belongs to the app, and see that it is well."""
         await self._restart(job, updater)
-        if updater.health.command or updater.health.url or self.services.manages:
+        health = updater.config.health
+        if health.command or health.url or self.services.manages:
             job.report("Checking the app's health")
         await check_health(
-            updater.health, self.services, updater.config.managed_services, self.tools.processes, updater.config.path
+            health, self.services, updater.config.managed_services, self.tools.processes, updater.config.path
         )
 
     async def _restart(self, job: Job, updater: Updater) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,11 +40,13 @@ class Kind:
     """Everything that tells one kind of app from the others; said once, in that kind's own module.
 
     Attributes:
-        type: What ``type`` says in a section, and ``configured_type`` in the status: lower case, digits, ``_``.
-        config: The struct of a section, tagged with the type: ``class MyConfig(AppConfig, frozen=True, tag="my")``.
-        status: The struct of the status, tagged likewise.
+        type: What ``type`` says in a section, and ``configured_type`` in the status: lower case letters, digits and
+            ``_``.  It is the tag of ``config``.
+        config: The struct of a section: ``class MyConfig(AppConfig, frozen=True, kw_only=True, tag="my")``.
+        status: The struct of the status, with the same tag.
         options: Options beyond those that every app has, named as the fields of ``config``.
-        required: Options without which a section means nothing.
+        required: Options without which a section means nothing; when not given, the fields of ``config`` that have no
+            default.
         effects: Gives the structs of all effects that the updater hands over, each with a tag that no other effect
             has.  They are what a journal entry is read with, so that one that was released must stay readable.
         make: Makes the updater of one app.  No input and output, no awaiting.
@@ -58,22 +60,31 @@ class Kind:
     Raises: KindInvalid for a record that contradicts itself.
     """
 
-    type: str
+    type: str = field(init=False)
     config: ConfigClass
     status: StatusClass
-    options: Table
-    required: tuple[str, ...] = ("path",)
+    options: Table = field(repr=False)
+    required: tuple[str, ...] = ()
     effects: Callable[[], tuple[EffectClass, ...]]
     make: Callable[[Any, Tools], Updater]
     replaces_folder: bool = True
     keeps_strangers: bool = False
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.type):
-            raise KindInvalid(f"the type of a kind of app is lower case letters, digits and `_`, not {self.type!r}")
-        for struct in (self.config, self.status):
-            if struct.__struct_config__.tag != self.type:
-                raise KindInvalid(f"{struct.__name__} must have the tag '{self.type}', as the type of its kind of app")
+        tag = self.config.__struct_config__.tag
+        if not isinstance(tag, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", tag):
+            raise KindInvalid(
+                f"{self.config.__name__} must have the type of its kind of app as its tag, of lower case letters, digits "
+                f"and `_`, not {tag!r}"
+            )
+        if self.status.__struct_config__.tag != tag:
+            raise KindInvalid(f"{self.status.__name__} must have the tag '{tag}', as {self.config.__name__} has")
+        object.__setattr__(self, "type", tag)
+        if not self.required:
+            fields = msgspec.structs.fields(self.config)
+            object.__setattr__(
+                self, "required", tuple(one.name for one in fields if one.required and one.name != "name")
+            )
         if stray := [option for option in self.required if option not in {"path", *self.options}]:
             raise KindInvalid(f"kind '{self.type}' requires options that it does not have: {', '.join(stray)}")
 

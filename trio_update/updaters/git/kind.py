@@ -66,7 +66,6 @@ def _make(config: GitRepoConfig, tools: Tools) -> Updater:
 
 
 GIT_REPO = Kind(
-    type="git_repo",
     config=GitRepoConfig,
     status=GitStatus,
     options={

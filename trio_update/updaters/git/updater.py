@@ -8,7 +8,6 @@ from pathlib import Path
 import trio
 from msgspec.structs import replace
 
-from trio_update.config import HealthCheck
 from trio_update.errors import CommandFailed, OperationFailed, Reason, Refused
 from trio_update.host.files import durable
 from trio_update.host.git.folder import survey
@@ -46,10 +45,6 @@ class GitRepo:
     config: GitRepoConfig
     tools: Tools
     _memory: Memory = field(default_factory=Memory)
-
-    @property
-    def health(self) -> HealthCheck:
-        return self.config.health
 
     @property
     def repository(self) -> Repository:

@@ -129,17 +129,14 @@ _OPTIONS: Table = {
 }
 
 WEB = Kind(
-    type="web",
     config=WebConfig,
     status=WebStatus,
     options=_OPTIONS,
-    required=("path", "repo"),
     effects=_effects,
     make=_make,
 )
 
 ZIP = Kind(
-    type="zip",
     config=ZipConfig,
     status=ZipStatus,
     options={
@@ -150,17 +147,14 @@ ZIP = Kind(
         "system_dependencies": scalar(to.as_inner_path),
         "enable_node_updates": scalar(to.as_flag),
     },
-    required=("path", "repo"),
     effects=_effects,
     make=_make,
 )
 
 EXECUTABLE = Kind(
-    type="executable",
     config=ExecutableConfig,
     status=ExecutableStatus,
     options={**_OPTIONS, "system_dependencies": scalar(to.as_inner_path).not_yet()},
-    required=("path", "repo"),
     effects=_effects,
     make=_make,
     # Nothing of its folder is replaced but the program.

@@ -9,7 +9,6 @@ from pathlib import Path
 import trio
 from msgspec.structs import replace
 
-from trio_update.config import HealthCheck
 from trio_update.errors import FileTrouble, OperationFailed, Reason, Refused
 from trio_update.host.files import durable
 from trio_update.host.forge.base import Forge, Purpose
@@ -40,10 +39,6 @@ class ReleaseApp:
     def forge(self) -> Forge:
         """Where the app's releases are."""
         return self.tools.forges.forge(self.config.forge_url)
-
-    @property
-    def health(self) -> HealthCheck:
-        return self.config.health
 
     def initial(self) -> ReleaseStatus:
         return initial_status(self.config, debug=self.tools.debug)
