@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+import trio
+
 from trio_update.config import AppConfig, HealthCheck
 from trio_update.errors import Refusal, Refused
 from trio_update.host.forge.base import Forges
@@ -21,6 +23,15 @@ from trio_update.model import AppStatus, JobId, Plan, Release
 from trio_update.updaters.plans import outdated
 
 Report = Callable[[str], None]
+
+
+def in_loop(report: Report) -> Report:
+    """The same report for a thread that :func:`~trio_update.host.threads.in_thread` runs: it is told in the loop."""
+
+    def told(message: str) -> None:
+        trio.from_thread.run_sync(report, message)
+
+    return told
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from trio_update.model import Unknown
 
 # What is left free, so that logs, the database and the journal can still be written.
 RESERVE = 8 << 20
+_WORTH_TELLING = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,11 @@ def tightness(steps: Sequence[Step], disk: Disk) -> str:
 def not_enough(disk: Disk, what: str, needed: int) -> str:
     """The sentence about a lack of space; ``needed`` with the reserve."""
     free = disk.free if isinstance(disk.free, int) else 0
-    more = f", and {mib(disk.removable)} in kept versions that would be removed" if disk.removable else ""
+    more = (
+        f", and {mib(disk.removable)} in kept versions that would be removed"
+        if disk.removable >= _WORTH_TELLING
+        else ""
+    )
     return (
         f"not enough space on the disk of {disk.where} for {what}: {mib(needed)} needed, {mib(free)} free{more}. "
         "Free some space and try again"
