@@ -97,13 +97,15 @@ class Decider:
         if self.fetch is None:
             return remembered
         try:
-            return await newest(self.config, self.forge, seen, self.known, Purpose.JOB)
+            release = await newest(self.config, self.forge, seen, self.known, Purpose.JOB)
         except OperationFailed as error:
             # Downloads cost nothing of a budget that is used up, and their host may be well.
             if remembered is None or seen.info is None or not is_newer(remembered.tag, seen.info.version):
                 raise
             self.fetch(f"{str(error).rstrip('.')}. Going on with what is known: {remembered.tag}")
             return remembered
+        self.memory.asked = (repo_of(self.config, seen), release)
+        return release
 
     async def _rollback(self, request: Rollback, seen: Look) -> _Found:
         version = rollback_version(self.config, seen, request)

@@ -53,7 +53,8 @@ class ReleaseApp:
             seen = await in_thread(look, self.config, self._memory)
         except FileTrouble as error:
             return replace(known, is_valid=False, warnings=(str(error),))
-        status = self._judged(seen, known, still_theirs(self.config, seen, known))
+        told = self._memory.take_asked(repo_of(self.config, seen))
+        status = self._judged(seen, known, told or still_theirs(self.config, seen, known))
         if known.unreachable_since is not None:
             return unreachable(status, known.last_error, known.unreachable_since)
         return status
