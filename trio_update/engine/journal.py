@@ -16,7 +16,6 @@ import os
 from pathlib import Path
 
 import msgspec
-import trio
 
 from trio_update.errors import FileTrouble
 from trio_update.host.files import durable
@@ -73,7 +72,7 @@ class Journal:
 
     async def holds(self, entry: Entry) -> bool:
         """Whether ``entry`` is not forgotten; closing it may have failed only behind that."""
-        return await trio.Path(self._path(entry)).exists()
+        return await in_thread(self._path(entry).exists)
 
     async def load(self) -> tuple[Entry, ...]:
         """Everything that is not settled, oldest first.  An entry that cannot be read is set aside, loudly."""
