@@ -129,8 +129,8 @@ async def test_clocks_are_the_hosts(bench: Bench, monkeypatch: pytest.MonkeyPatc
             assert refreshed(manager) == 1000.0
             hour[0] = 3
             with trio.fail_after(10):
-                await anext(events)
-        assert refreshed(manager) == seconds[0]
+                while refreshed(manager) != seconds[0]:
+                    await anext(events)
         assert (await manager.upgrade("app")).started == seconds[0]
 
 
