@@ -279,10 +279,18 @@ async def _open(
     journal = Journal(data_path / "trio_update" / "journal", effects_of(kinds))
     kind_of = kinds_of(config, kinds)
     hub = Hub()
+    server = config.server
     async with (
         open_store(data_path / "database" / "trio_update.db") as (store, notice),
         open_web() as web,
-        open_forges(config.server, store, web, runner) as forges,
+        open_forges(
+            store,
+            web,
+            runner,
+            github_api_url=server.github_api_url,
+            github_url=server.github_url,
+            token_file=server.github_token_file,
+        ) as forges,
     ):
         tools = Tools(runner, web, forges, debug=debug)
         updaters = make_updaters(config, kind_of, tools)
