@@ -15,12 +15,20 @@ from pathlib import Path
 
 import trio
 
-from trio_update import load_config
-from trio_update.config import ConfigInvalid
-from trio_update.engine.manager import Manager, open_manager
-from trio_update.errors import Aborted, DataPathHeld, OperationFailed, Refused, StartFailed
-from trio_update.events import Event, JobMessage
-from trio_update.model import Unknown
+from trio_update import (
+    Aborted,
+    ConfigInvalid,
+    DataPathHeld,
+    Event,
+    JobMessage,
+    Manager,
+    OperationFailed,
+    Refused,
+    StartFailed,
+    Unknown,
+    load_config,
+    open_manager,
+)
 
 
 async def application(config_file: Path, data_path: Path, names: Sequence[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,3 +74,9 @@ def test_programs_are_typed_by_it(tmp_path: Path) -> None:
     errors = [line for line in done.stdout.splitlines() if " error: " in line]
     assert len(errors) == 1
     assert 'Argument "apps" to "Config"' in errors[0]
+
+
+def test_what_the_readme_imports_is_there() -> None:
+    imports = re.findall(r"^from trio_update.* import .*$", (FACE.parents[1] / "README.md").read_text(), re.MULTILINE)
+    assert imports
+    assert run("\n".join(imports)) == ""
