@@ -167,11 +167,25 @@ async def test_it_is_killed_and_settled(machine: Path) -> None:
 
 async def test_a_broken_entry_point_is_told_and_stops_nothing(machine: Path) -> None:
     register(
-        machine, "broken-one", "gone = no_such_module:KIND\nodd = own_updater:LARGE\ntwin = own_updater:Firmware\n"
+        machine,
+        "broken-one",
+        "gone = no_such_module:KIND\nodd = own_updater:LARGE\ntwin = own_updater:Firmware\nclash = clashing:KIND\n",
+    )
+    (machine / "installed" / "clashing.py").write_text(
+        "import msgspec, trio_update\n"
+        "class Config(trio_update.AppConfig, frozen=True, kw_only=True, tag='clash'): pass\n"
+        "class Status(trio_update.AppStatus, frozen=True, kw_only=True, tag='clash'): pass\n"
+        "class Effect(msgspec.Struct, tag='switch'): pass\n"
+        "KIND = trio_update.Kind(config=Config, status=Status, options={}, effects=lambda: (Effect,), make=print)\n"
     )
     checked = await run_cli("check", "-c", str(machine / "moonraker.conf"), env=installed(machine))
     assert checked.code == 1
-    for name, why in (("gone", "ModuleNotFoundError"), ("odd", "AttributeError"), ("twin", "it is a type and no Kind")):
+    for name, why in (
+        ("gone", "ModuleNotFoundError"),
+        ("odd", "AttributeError"),
+        ("twin", "it is a type and no Kind"),
+        ("clash", "two effects have the tag 'switch'"),
+    ):
         (line,) = (line for line in checked.out.splitlines() if f"trio_update.kinds:{name}" in line)
         assert why in line
     async with serving(machine) as (server, env):
