@@ -109,6 +109,8 @@ class Manager:
         Raises: Refused, OperationFailed, Aborted.
         """
         if name is None:
+            if plan_id is not None:
+                raise ValueError("a plan_id is of one app: give its name as well")
             job = self._jobs.new(JobKind.FULL, None, who)
             await self._submit(job, self._worker.full)
         else:
