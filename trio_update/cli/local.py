@@ -12,6 +12,7 @@ from trio_update.cli.output import DONE, FAILED, Output, choose_output, clean, s
 from trio_update.cli.report import Cell, Grid, Line, Report, Tone
 from trio_update.config import AppConfig, Config, ConfigInvalid, DisabledApp, Problem, load_config
 from trio_update.errors import DataPathHeld, StartFailed
+from trio_update.text import without_secrets
 
 
 def check(path: Path, *, json: bool) -> int:
@@ -70,7 +71,7 @@ class _CleanFormatter(logging.Formatter):
     """What git and pip said ends up in the log, and logs are read on terminals."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return clean(super().format(record), lines=True)
+        return clean(without_secrets(super().format(record)), lines=True)
 
 
 def _log_to_stderr(*, debug: bool) -> None:

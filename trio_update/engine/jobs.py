@@ -16,6 +16,7 @@ from trio_update.errors import Aborted, OperationFailed, Reason, Refused, TrioUp
 from trio_update.events import JobMessage
 from trio_update.model import AppName, AppOutcome, JobId, JobKind, JobRecord, JobState, JobView, Outcome
 from trio_update.progress import Progress, read_progress
+from trio_update.text import without_secrets
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +55,8 @@ class Job(Conduct):
         return f"{prefix}{self.name}"
 
     def report(self, message: str) -> None:
+        # What git, pip and servers say passes here on its way to clients, the history and logs.
+        message = without_secrets(message)
         progress = read_progress(message)
         if progress is not None and self._is_too_soon(progress):
             return
