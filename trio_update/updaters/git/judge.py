@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from msgspec.structs import replace
 
@@ -19,14 +18,12 @@ from trio_update.host.git.output import (
     Tag,
     WorkTree,
     read_address,
-    text,
 )
 from trio_update.model import Channel, Commit, GitStatus, Unknown
-from trio_update.text import without_secrets
+from trio_update.text import moment, named, without_secrets
 from trio_update.versions import GitVersion, Stage, read_tag
 
 SOURCE_SUFFIXES = (b".py", b".c", b".cpp")
-_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -155,7 +152,7 @@ def find_warnings(config: GitRepoConfig, facts: Facts, *, debug: bool) -> list[s
     if folder.branch is None and not debug:
         warnings.append("Detached HEAD detected")
     if tree.modified:
-        warnings.append(f"Repo is dirty, modified files: {_names(tree.modified)}")
+        warnings.append(f"Repo is dirty, modified files: {named(tree.modified)}")
     if tree.ahead and tree.behind:
         warnings.append(_diverged(tree))
     if folder.unfinished:
@@ -179,7 +176,7 @@ def find_anomalies(config: GitRepoConfig, facts: Facts, sources: Sequence[bytes]
     if folder.branch is None and debug:
         anomalies.append("Detached HEAD detected")
     if sources:
-        anomalies.append(f"Repo has untracked source files: {_names(sources)}")
+        anomalies.append(f"Repo has untracked source files: {named(sources)}")
     if tree.ahead and tree.behind:
         anomalies.append(_diverged(tree))
     if facts.pin is not None and facts.pin.commit is None:
@@ -189,12 +186,6 @@ def find_anomalies(config: GitRepoConfig, facts: Facts, sources: Sequence[bytes]
 
 def _diverged(tree: WorkTree) -> str:
     return f"Repo has diverged from remote: {tree.ahead} local and {tree.behind} remote commits"
-
-
-def _names(paths: Sequence[bytes]) -> str:
-    shown = ", ".join(text(path) for path in paths[:_NAMED])
-    more = len(paths) - _NAMED
-    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def unreadable(config: GitRepoConfig, known: GitStatus, warning: str, output: str, *, corrupt: bool) -> GitStatus:
@@ -214,8 +205,7 @@ def unreadable(config: GitRepoConfig, known: GitStatus, warning: str, output: st
 
 def unreachable(status: GitStatus, why: str, since: float) -> GitStatus:
     """The remote did not answer: nothing that was known is lost, and an anomaly says since when and why."""
-    when = datetime.fromtimestamp(since).astimezone().strftime("%Y-%m-%d %H:%M")
-    note = f"Remote not reached since {when}: {why}"
+    note = f"Remote not reached since {moment(since)}: {why}"
     return _replaced(
         status,
         anomalies=(*status.anomalies, note),

@@ -10,17 +10,16 @@ from trio_update.config import GitRepoConfig
 from trio_update.errors import OperationFailed, Reason, Refused
 from trio_update.host.files import durable
 from trio_update.host.git.folder import GitFolder
-from trio_update.host.git.output import Settings, text
+from trio_update.host.git.output import Settings
 from trio_update.host.git.repository import Repository
 from trio_update.host.threads import in_thread
 from trio_update.model import GitStatus
+from trio_update.text import named
 from trio_update.updaters.base import Prepared, Report, Rollback, Target, Workshop
 from trio_update.updaters.git.effects import MoveHead, RestoreHead
 from trio_update.updaters.git.judge import Facts
 from trio_update.updaters.git.memory import short_version
 from trio_update.versions import read_tag
-
-_NAMED = 5
 
 
 def refuse_invalid(config: GitRepoConfig, status: GitStatus) -> None:
@@ -130,14 +129,14 @@ async def find_refusals(
     refusals = []
     taken = await in_thread(collisions, folder.path, changes)
     if taken:
-        refusals.append(f"untracked files are in the place of new ones, move them away: {_names(taken)}")
+        refusals.append(f"untracked files are in the place of new ones, move them away: {named(taken)}")
     if hidden and (changed := await repository.changed_in_hiding()):
         refusals.append(
-            f"you changed files that are hidden from git ({', '.join(changed[:_NAMED])}), which the update would "
+            f"you changed files that are hidden from git ({named(changed)}), which the update would "
             "overwrite: show them to it with `git update-index --no-assume-unchanged FILE`"
         )
     elif concealed := [path for path in hidden if path in changes and await _exists(folder.path, path)]:
-        refusals.append(f"files that are hidden from git (assume-unchanged, skip-worktree) change: {_names(concealed)}")
+        refusals.append(f"files that are hidden from git (assume-unchanged, skip-worktree) change: {named(concealed)}")
     refusals += [
         f"{what} change ({name}), and this version cannot install them"
         for what, name in _dependency_files(config)
@@ -197,11 +196,6 @@ def _is_no_folder(base: bytes, path: bytes) -> bool:
 
 async def _exists(root: Path, path: bytes) -> bool:
     return await in_thread(os.path.lexists, os.path.join(os.fsencode(root), path))
-
-
-def _names(paths: Sequence[bytes]) -> str:
-    more = len(paths) - _NAMED
-    return ", ".join(text(path) for path in paths[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 async def prepare_soft_recovery(
@@ -281,4 +275,4 @@ async def _save_in_the_way(repository: Repository, facts: Facts, goal: str, work
     if taken:
         saved = await workshop.saved()
         await in_thread(durable.copy_aside, repository.path, tuple(taken), saved / "untracked")
-        report(f"Untracked files in the way of tracked ones were saved in {saved / 'untracked'}: {_names(taken)}")
+        report(f"Untracked files in the way of tracked ones were saved in {saved / 'untracked'}: {named(taken)}")

@@ -16,6 +16,7 @@ from trio_update.host.archive.extract import Archive, BadArchive, pack, read_arc
 from trio_update.host.files import durable
 from trio_update.host.files.durable import translated
 from trio_update.host.threads import in_thread
+from trio_update.text import named
 from trio_update.updaters.base import Report, Workshop
 from trio_update.updaters.release.compare import compare
 from trio_update.updaters.release.effects import Shelve, Switch
@@ -31,7 +32,7 @@ from trio_update.updaters.release.files import (
     unpack,
 )
 from trio_update.updaters.release.info import RELEASE_INFO, NoReleaseInfo, read_release_info, with_version
-from trio_update.updaters.release.look import MARKS, Look, Place, named, persistent_of, wanted_of
+from trio_update.updaters.release.look import MARKS, Look, Place, persistent_of, wanted_of
 from trio_update.updaters.release.obtain import Obtained, Source, check_cancelled, make_ready
 from trio_update.updaters.release.persistent import carry_persistent, folders_of_others, mounts_inside
 from trio_update.updaters.release.pick import same_version
@@ -90,7 +91,7 @@ class Builder:
             shelved += await self._save_what_goes(persistent, archive if in_place else None)
             left_out = await in_thread(carry_persistent, self.live, tree, persistent)
             if left_out:
-                names = named(tuple(os.fsdecode(path) for path in left_out))
+                names = named(left_out)
                 raise OperationFailed(
                     f"persistent files that are sockets, devices or mounts cannot be carried over: {names}. Move them "
                     "out of the folder"
@@ -134,10 +135,10 @@ class Builder:
     def _refuse_immovable(self) -> None:
         """Refuse what could not be removed once it is replaced, while nothing has been."""
         if inside := mounts_inside(self.live):
-            names = named(tuple(path.decode(errors="backslashreplace") for path in inside))
+            names = named(inside)
             raise OperationFailed(f"something is mounted inside the folder, at {names}: unmount it, then try again")
         if self.seen.exists and (foreign := folders_of_others(self.live)):
-            names = named(tuple(path.decode(errors="backslashreplace") for path in foreign))
+            names = named(foreign)
             raise OperationFailed(
                 f"there are folders in {self.live} that belong to somebody else and could not be removed afterwards: "
                 f"{names}. Give them to the user that trio-update runs as (sudo chown -R), then try again"
@@ -202,7 +203,7 @@ class Builder:
         with translated("make", aside):
             await trio.Path(aside).mkdir(exist_ok=True)
         await in_thread(save_aside, self.live, aside, paths)
-        names = named(tuple(path.decode(errors="backslashreplace") for path in paths))
+        names = named(paths)
         self.report(f"What you added or changed in {self.live} was saved in {aside}: {names}")
 
     async def _pack(self, version: str, persistent: tuple[bytes, ...]) -> list[tuple[str, str]]:

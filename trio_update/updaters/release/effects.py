@@ -10,8 +10,8 @@ import trio
 from trio_update.errors import FileTrouble
 from trio_update.host.files import durable, refill
 from trio_update.host.threads import in_thread
+from trio_update.text import named
 from trio_update.updaters.base import Report, Tools
-from trio_update.updaters.release.look import named
 from trio_update.updaters.release.persistent import carry_late, found_persistent, unchanged_files
 from trio_update.updaters.release.shelf import Shelf
 
@@ -115,7 +115,7 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
             return found
 
         if put_aside := await in_thread(save):
-            names = named(tuple(path.decode(errors="backslashreplace") for path in put_aside))
+            names = named(put_aside)
             report(f"What was written during the update was saved in {self.aside}: {names}")
 
 

@@ -6,8 +6,7 @@ from packaging.version import InvalidVersion, Version
 
 from trio_update.errors import OperationFailed
 from trio_update.model import AppName, Asset, RemoteRelease
-
-_NAMED = 8
+from trio_update.text import named
 
 
 def same_version(one: str, other: str) -> bool:
@@ -60,12 +59,7 @@ def pick_asset(release: RemoteRelease, app: AppName, asset_name: str) -> Asset:
     if zips:
         raise OperationFailed(
             f"{where} has several zips and none is called {wanted}, so it is not known which one to take: "
-            f"{_names(zips)}. Set 'asset_name' in the app's release_info.json"
+            f"{named([asset.name for asset in zips], 8)}. Set 'asset_name' in the app's release_info.json"
         )
     what = f"asset {asset_name}" if asset_name else "zip"
-    raise OperationFailed(f"{where} has no {what}, only {_names(list(release.assets))}")
-
-
-def _names(assets: list[Asset]) -> str:
-    names = ", ".join(asset.name for asset in assets[:_NAMED])
-    return names if len(assets) <= _NAMED else f"{names} and {len(assets) - _NAMED} more"
+    raise OperationFailed(f"{where} has no {what}, only {named([asset.name for asset in release.assets], 8)}")
