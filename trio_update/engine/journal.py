@@ -18,7 +18,6 @@ from pathlib import Path
 import msgspec
 import trio
 
-from trio_update.errors import FileTrouble
 from trio_update.host.files import durable
 from trio_update.host.threads import in_thread
 from trio_update.model import AppName, JobId, JobKind
@@ -86,7 +85,7 @@ class Journal:
             for leftover in self.folder.glob(".*.tmp*"):
                 leftover.unlink()
         except OSError as error:
-            raise FileTrouble("read the journal in", self.folder, error.errno, error.strerror or str(error)) from error
+            raise durable.trouble("read the journal in", self.folder, error) from error
         return tuple(sorted(found, key=lambda entry: entry.job))
 
 
@@ -106,7 +105,7 @@ def _remove_durably(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise FileTrouble("remove", path, error.errno, error.strerror or str(error)) from error
+        raise durable.trouble("remove", path, error) from error
     durable.fsync_directory(path.parent)
 
 
