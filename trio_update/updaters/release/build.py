@@ -35,8 +35,8 @@ from trio_update.updaters.release.info import RELEASE_INFO, NoReleaseInfo, read_
 from trio_update.updaters.release.look import MARKS, Look, Place, persistent_of, wanted_of
 from trio_update.updaters.release.obtain import Obtained, Source, check_cancelled, make_ready
 from trio_update.updaters.release.persistent import carry_persistent, folders_of_others, mounts_inside
-from trio_update.updaters.release.pick import same_version
 from trio_update.updaters.release.shelf import next_turn
+from trio_update.versions import same_version
 
 PACKED = "packed"
 

@@ -11,7 +11,8 @@ from trio_update.model import ReleaseStatus, RemoteRelease
 from trio_update.updaters.base import Recover, Request, Rollback
 from trio_update.updaters.release.look import Look
 from trio_update.updaters.release.obtain import Goal, Source, find_kept
-from trio_update.updaters.release.pick import is_earlier, is_newer, pick_asset, same_version
+from trio_update.updaters.release.pick import pick_asset
+from trio_update.versions import is_earlier, is_newer, same_version
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from trio_update.errors import OperationFailed
 from trio_update.model import Channel, ExecutableStatus, ReleaseStatus, RemoteRelease, Unknown, WebStatus, ZipStatus
 from trio_update.text import moment, named
 from trio_update.updaters.release.look import Look
-from trio_update.updaters.release.pick import is_earlier, is_newer, pick_asset
+from trio_update.updaters.release.pick import pick_asset
+from trio_update.versions import is_earlier, is_newer
 
 _KINDS: dict[type[ReleaseConfig], type[ReleaseStatus]] = {
     WebConfig: WebStatus,

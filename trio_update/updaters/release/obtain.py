@@ -16,8 +16,9 @@ from trio_update.host.http.download import download
 from trio_update.host.threads import in_thread
 from trio_update.model import RemoteRelease
 from trio_update.updaters.base import Report
-from trio_update.updaters.release.pick import pick_asset, same_version, spellings
+from trio_update.updaters.release.pick import pick_asset
 from trio_update.updaters.release.shelf import Kept, Record, Shelf, write_record
+from trio_update.versions import same_version, spellings
 
 # What is left free, so that logs, the database and the journal can still be written.
 RESERVE = 8 << 20

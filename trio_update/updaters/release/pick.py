@@ -1,45 +1,10 @@
-"""Which release, and which of its assets: pure decisions."""
+"""Which of a release's assets: a pure decision."""
 
 from __future__ import annotations
-
-from packaging.version import InvalidVersion, Version
 
 from trio_update.errors import OperationFailed
 from trio_update.model import AppName, Asset, RemoteRelease
 from trio_update.text import named
-
-
-def same_version(one: str, other: str) -> bool:
-    """Whether two versions are one: ``v1.2`` and ``1.2`` are."""
-    return _comparable(one) == _comparable(other)
-
-
-def is_newer(candidate: str, than: str) -> bool:
-    """Whether ``candidate`` is an update for ``than``.
-
-    Versions that PEP 440 cannot order (``nightly-7``): any other one is, because the forge says which is its newest.
-    """
-    if same_version(candidate, than):
-        return False
-    one, other = _comparable(candidate), _comparable(than)
-    return one > other if isinstance(one, Version) and isinstance(other, Version) else True
-
-
-def is_earlier(candidate: str, than: str) -> bool:
-    """Whether going from ``than`` to ``candidate`` is going back; so it is where PEP 440 cannot tell."""
-    return is_newer(than, candidate)
-
-
-def _comparable(version: str) -> Version | str:
-    try:
-        return Version(version)
-    except InvalidVersion:
-        return version.strip().removeprefix("v")
-
-
-def spellings(version: str) -> tuple[str, ...]:
-    """The tags that a version may have: as it is, and with or without ``v``."""
-    return (version, version[1:] if version.startswith("v") else f"v{version}")
 
 
 def pick_asset(release: RemoteRelease, app: AppName, asset_name: str) -> Asset:

@@ -22,7 +22,8 @@ from trio_update.updaters.release.info import RELEASE_INFO
 from trio_update.updaters.release.judge import initial_status, judge, lacks_asset, repo_of, unreachable
 from trio_update.updaters.release.look import Look, Memory, look
 from trio_update.updaters.release.obtain import Source
-from trio_update.updaters.release.pick import is_newer, pick_asset
+from trio_update.updaters.release.pick import pick_asset
+from trio_update.versions import is_newer
 
 _OURS = "the engine gives an updater what the same updater made"
 
