@@ -59,6 +59,13 @@ def test_imports_point_upwards(file: Path) -> None:
             assert floor(room_of(module)) <= floor(room), f"{file.name} imports {module}"
 
 
+def test_no_two_modules_import_each_other() -> None:
+    """Imports within functions count: they hide such a circle, and do not open it."""
+    names = {file: ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts) for file in PACKAGE.rglob("*.py")}
+    pairs = {(name.removesuffix(".__init__"), module) for file, name in names.items() for module in imports_of(file)}
+    assert sorted(pair for pair in pairs if pair[::-1] in pairs and pair[0] < pair[1]) == []
+
+
 def test_every_room_has_its_floor() -> None:
     rooms = {path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
     assert rooms - {"__pycache__", "__init__"} <= set().union(*FLOORS)

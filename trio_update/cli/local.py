@@ -8,7 +8,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from trio_update.cli.output import DONE, FAILED, Output, choose_output, clean, say_error
+from trio_update.cli.display import DONE, FAILED, Output, clean, say_error
+from trio_update.cli.output import choose_output
 from trio_update.cli.report import Cell, Grid, Line, Report, Tone
 from trio_update.config import AppConfig, Config, ConfigInvalid, DisabledApp, Problem, load_config
 from trio_update.errors import DataPathHeld, StartFailed

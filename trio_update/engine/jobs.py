@@ -15,7 +15,7 @@ from trio_update.engine.transaction import Conduct
 from trio_update.errors import Aborted, OperationFailed, Reason, Refused, TrioUpdateError
 from trio_update.events import JobMessage
 from trio_update.model import AppName, AppOutcome, JobId, JobKind, JobRecord, JobState, JobView, Outcome
-from trio_update.progress import Progress, read_progress
+from trio_update.progress import Throttle, read_progress
 from trio_update.text import without_secrets
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Job(Conduct):
     ended: trio.Event = field(default_factory=trio.Event)
     uncuttable: str | None = None
     log: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
-    _shown: tuple[str, float] = ("", 0.0)
+    _throttle: Throttle = field(default_factory=lambda: Throttle(_PROGRESS_SECONDS))
 
     @property
     def application(self) -> str:
@@ -58,22 +58,13 @@ class Job(Conduct):
         # What git, pip and servers say passes here on its way to clients, the history and logs.
         message = without_secrets(message)
         progress = read_progress(message)
-        if progress is not None and self._is_too_soon(progress):
+        if not self._throttle.passes(progress, trio.current_time()):
             return
         if progress is not None and self.log and _what(self.log[-1]) == progress.what:
             # Ten minutes of progress would push everything else out of the log.
             self.log.pop()
         self.log.append(message)
         self._publish(message)
-
-    def _is_too_soon(self, progress: Progress) -> bool:
-        """Whether a progress line comes too soon after the last one of its kind."""
-        now = trio.current_time()
-        what, shown_at = self._shown
-        if what == progress.what and now - shown_at < _PROGRESS_SECONDS and progress.percent not in {None, 100}:
-            return True
-        self._shown = progress.what, now
-        return False
 
     def complete(self, message: str) -> None:
         self.log.append(message)
