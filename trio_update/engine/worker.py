@@ -136,7 +136,7 @@ class Worker:
         if updater.health.command or updater.health.url or self.services.manages:
             job.report("Checking the app's health")
         await check_health(
-            updater.health, self.services, updater.config.managed_services, self.tools.processes, updater.config.path
+            updater.health, self.services, updater.config.managed_services, self.tools, updater.config.path
         )
 
     async def _restart(self, job: Job, updater: Updater) -> None:

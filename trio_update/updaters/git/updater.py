@@ -99,7 +99,7 @@ class GitRepo:
     async def check(self, known: AppStatus) -> GitStatus:
         assert isinstance(known, GitStatus), _OURS
         try:
-            await follow_move(self.config, self.repository)
+            await follow_move(self.config, self.repository, self.tools.http)
             facts = await look(self.config, self.repository, self._memory, fetch=_nobody)
         except Unreachable as failed:
             status = await self.inspect(replace(known, unreachable_since=None))
@@ -206,7 +206,7 @@ class GitRepo:
             facts = await look(self.config, self.repository, self._memory)
             self._refuse_invalid(facts, known, held=False)
             return await prepare_rollback(self.config, self.repository, facts, request, report)
-        await follow_move(self.config, self.repository)
+        await follow_move(self.config, self.repository, self.tools.http)
         submodules = await trio.Path(self.config.path / ".gitmodules").exists()
         facts = await look(self.config, self.repository, self._memory, fetch=report, submodules=submodules)
         self._refuse_invalid(facts, known, held=True)
