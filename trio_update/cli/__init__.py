@@ -126,11 +126,10 @@ def rollback(name: str, version: str | None) -> Request:
 @cli.command()
 @click.argument("name")
 @click.option("--hard", is_flag=True, help="Download the app anew instead of resetting it; your own files are kept.")
-@click.option("--deps", is_flag=True, help="Install the app's packages again, too.")
 @asks
-def recover(name: str, hard: bool, deps: bool) -> Request:
+def recover(name: str, hard: bool) -> Request:
     """Repair an app that is dirty, diverged or corrupt."""
-    params = _given(name=name, hard=hard, update_deps=deps or None)
+    params = {"name": name, "hard": hard}
     return Job("machine.update.recover", params, f"recover_{name}", f"recovery of {name}")
 
 
