@@ -15,7 +15,7 @@ from trio_update.config.looks import is_missing
 from trio_update.config.merge import Merged, merge
 from trio_update.config.names import check_app_name, printable
 from trio_update.config.options import any_app_table, app_table, required
-from trio_update.config.reading import Reading, Told, missing_options, notices, read_options
+from trio_update.config.reading import Reading, Told, missed_options, missing_options, notices, read_options
 from trio_update.config.rules import Cost, Table
 from trio_update.config.values import AppConfig, DisabledApp, HealthCheck, place
 from trio_update.model import AppName, Channel
@@ -99,11 +99,13 @@ def judge_app(
     if kind is None:
         # All options of all types: so everything is told at once.
         reading = read_options(merged, any_app_table(name, look, kinds))
-        told += [*reading.told, *missing_options(reading, merged, {}, ("type",))]
+        told += [*reading.told, *missing_options(reading, merged, ("type",))]
         return Judged(disabled=_disabled(name, kind, told), told=tuple(told))
     table = app_table(kind, name, look, kinds)
     reading = _read(merged, table, required(kind, kinds), defaults.values if defaults is not None else {})
     told += reading.told
+    if look is not None:
+        told += missed_options(merged, table, reading.values)
     if kind not in kinds:
         why = f"apps of type {kind} are not supported by this version yet"
         told.append(Told(merged.last, Fault(merged.last.line, why), Cost.DISABLE))
@@ -135,7 +137,7 @@ def _read(merged: Merged, table: Table, wanted: Sequence[str], defaults: Mapping
     folder = read_options(merged, {"path": table["path"]}).values.get("path", unset.get("path"))
     reading = read_options(merged, table, required=wanted, folder=folder)
     reading.values = {**unset, **reading.values}
-    reading.told += missing_options(reading, merged, table, wanted)
+    reading.told += missing_options(reading, merged, wanted)
     return reading
 
 

@@ -99,7 +99,11 @@ def _read(sources: Sources, path: Path | None, kinds: Sequence[AppKind], data_pa
 
 def _expanded(sections: Iterable[Section], data_path: Path) -> list[Section]:
     """The sections with ``{data_path}`` as it is written out: nothing that may stand in a file has it as a text."""
-    written = str(data_path)
+    try:
+        written = str(data_path.expanduser())
+    except RuntimeError:
+        # Which the option that it stands in tells.
+        written = str(data_path)
 
     def expand(section: Section) -> Section:
         if not any("data_path" in option.value for option in section.options):

@@ -87,7 +87,10 @@ def foreign_tables() -> Mapping[str, Table]:
 def app_table(kind: str, name: str, look: Look | None, kinds: Kinds) -> Table:
     """``[update_manager NAME]`` of one type; ``look`` judges its folder."""
     own = kinds[kind].options if kind in kinds else LATER[kind].options
-    place = {"channel": _channel(kind, kinds), "path": scalar(to.as_app_path(look, _danger(kind, kinds))).identifies()}
+    place = {
+        "channel": _channel(kind, look, kinds),
+        "path": scalar(to.as_app_path(look, _danger(kind, kinds))).identifies(),
+    }
     return {**_common(name, kinds), **place, **own}
 
 
@@ -109,9 +112,10 @@ def known_types(kinds: Kinds) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*kinds, *LATER)))
 
 
-def _channel(kind: str, kinds: Kinds) -> Rule:
-    if kind not in kinds:
-        return scalar(to.as_channel)
+def _channel(kind: str, look: Look | None, kinds: Kinds) -> Rule:
+    if kind not in kinds or look is None:
+        # In code the status tells it, as it does of every app that is at odds with its kind.
+        return scalar(to.as_channel).holds_back()
     default = next(one.default for one in msgspec.structs.fields(kinds[kind].config) if one.name == "channel")
     return scalar(to.as_channel_of(kinds[kind].channels, Channel(default), kind)).holds_back()
 

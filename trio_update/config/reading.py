@@ -116,14 +116,17 @@ def _part_cost(fault: BadValue, given: Given, table: Table, cost: Cost) -> Cost:
     return Cost.OPTION
 
 
-def missing_options(reading: Reading, merged: Merged, table: Table, required: Collection[str]) -> Iterator[Told]:
-    """What is not given and should be."""
-    there = {*merged.options, *merged.bare}
+def missing_options(reading: Reading, merged: Merged, required: Collection[str]) -> Iterator[Told]:
+    """The options that are not given and must be."""
     for name in required:
-        if name not in there and name not in reading.values:
+        if name not in merged.options and name not in merged.bare and name not in reading.values:
             yield Told(merged.last, Fault(merged.last.line, f"the option '{name}' is missing"), Cost.DISABLE)
+
+
+def missed_options(merged: Merged, table: Table, defaults: Collection[str] = ()) -> Iterator[Told]:
+    """The options that are not given and should be; in code, leaving one out is no oversight."""
     for name, rule in table.items():
-        if rule.missing and name not in there and name not in reading.values:
+        if rule.missing and name not in merged.options and name not in merged.bare and name not in defaults:
             yield Told(merged.last, Fault(merged.last.line, f"the option '{name}' is missing: {rule.missing}"))
 
 
