@@ -102,7 +102,7 @@ def judge_app(
         told += [*reading.told, *missing_options(reading, merged, ("type",))]
         return Judged(disabled=_disabled(name, kind, told), told=tuple(told))
     table = app_table(kind, name, look, kinds)
-    reading = _read(merged, table, required(kind, kinds), defaults.values if defaults is not None else {})
+    reading = _read(merged, table, required(kind, kinds), _fitting(defaults, kind, kinds))
     told += reading.told
     if look is not None:
         told += missed_options(merged, table, reading.values)
@@ -118,6 +118,14 @@ def judge_app(
     held = defaults.held if defaults is not None and "channel" not in reading.given else ()
     app = _app(kinds[kind].config, name, _held_back(reading.values, told, held))
     return Judged(app=app, told=tuple(told), notes=tuple(reading.notes), at=at)
+
+
+def _fitting(defaults: Defaults | None, kind: str, kinds: Kinds) -> Mapping[str, Any]:
+    """The defaults that there are for a type: those of a clone hold for an app that is made to be another one, too."""
+    values = dict(defaults.values) if defaults is not None else {}
+    if kind in kinds and values.get("channel") not in kinds[kind].channels:
+        values.pop("channel", None)
+    return values
 
 
 def _type(merged: Merged, table: Table, defaults: Defaults | None) -> str | None:
