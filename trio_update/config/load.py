@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -66,6 +66,7 @@ def _read(sources: Sources, path: Path | None, kinds: Sequence[AppKind], data_pa
     by_app: dict[str, list[Section]] = {}
     for section in _expanded(sources.sections, data_path):
         if (name := app_name(section)) is None:
+            findings.add_all(_misspelt(section))
             by_name.setdefault(" ".join(section.name.split()), []).append(section)
         else:
             by_app.setdefault(name, []).append(section)
@@ -95,6 +96,15 @@ def _read(sources: Sources, path: Path | None, kinds: Sequence[AppKind], data_pa
         problems=in_order(findings.problems),
         notes=in_order(findings.notes),
     )
+
+
+def _misspelt(section: Section) -> Iterator[Told]:
+    """Names of sections are as exact as those of options are not: `[Update-Manager x]` is somebody else's section."""
+    first, *rest = section.name.split() or [""]
+    meant = first.lower().replace("-", "_")
+    if meant in ("update_manager", "trio_update") and first != meant:
+        name = printable(" ".join((meant, *rest)))
+        yield Told(section, Fault(section.line, f"this section is not read: did you mean [{name}]?"))
 
 
 def _expanded(sections: Iterable[Section], data_path: Path) -> list[Section]:

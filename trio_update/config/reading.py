@@ -94,8 +94,8 @@ def _read_option(reading: Reading, table: Table, given: Given, required: Collect
         _fail(reading, name, rule, _told(given, exc, cost))
     else:
         reading.values[name] = value
-        if not rule.used:
-            reading.notes.append((given.section, Fault(option.line, f"'{name}' {_NOT_YET}")))
+    if name in reading.values and not rule.used:
+        reading.notes.append((given.section, Fault(option.line, f"'{name}' {_NOT_YET}")))
     if given.disputed and cost is Cost.HOLD:
         why = f"'{name}' is given twice, each time with another value: it is not known which one was meant"
         reading.told.append(Told(given.section, Fault(option.line, why), cost))
