@@ -707,13 +707,83 @@ async def test_check_tells_every_problem_with_its_place(tmp_path: Path) -> None:
     plain = await run_cli("check", "-c", str(config))
     document = await run_cli("--json", "check", "-c", str(config))
     assert plain.code == 1
-    places = [line.rsplit(": ", 1)[0].removeprefix(f"{config}:").split(":")[0] for line in plain.out.splitlines()]
+    told = [line for line in plain.out.splitlines() if line.startswith(f"{config}:") and f"{config}: " not in line]
+    places = [line.rsplit(": ", 1)[0].removeprefix(f"{config}:").split(":")[0] for line in told]
     for needle in ("refresh_interval", "path", "colour"):
         number = next(index for index, line in enumerate(text.splitlines(), 1) if line.startswith(needle))
         assert str(number) in places
     assert document.code == 1
     assert document.document["valid"] is False
     assert {str(problem["line"]) for problem in document.document["problems"]} == set(places)
+
+
+BROKEN = """\
+[update_manager]
+chanel: stable
+
+[update_manager one]
+type: git_repo
+path: ~/one
+origin: https://example.org/one.git
+pinned_commit: v1.2
+virtualenv: .venv
+requirements: reqs.txt
+install_script: /opt/install.sh
+
+[update_manager two]
+type: flatpak
+path: ~/two
+
+[server]
+klippy_uds_address: {data_path}/comms/klippy.sock
+"""
+
+
+async def test_check_says_what_the_problems_cost_and_what_is_missing_on_the_disk(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    config = tmp_path / "moonraker.conf"
+    config.write_text(BROKEN)
+    home = {"HOME": str(tmp_path)}
+    plain = await run_cli("check", "-c", str(config), "-d", "/data", env=home)
+    pin = "'pinned_commit' must be a commit's hash: at least 8 hexadecimal digits, at most 40 (or 64)"
+    kind = "'type' must be one of git_repo, web, zip, executable, python, not `flatpak`"
+    lines = plain.out.splitlines()
+    assert lines == [
+        f"{config}:2: [update_manager] unknown option 'chanel': did you mean 'channel'?",
+        f"{config}:8: [update_manager one] held back: {pin}",
+        f"{config}:14: [update_manager two] disabled: {kind}",
+        f"{config}: 3 problems; the server would listen on http://127.0.0.1:7126",
+        f"two: disabled: {kind}",
+        f"one: held back: {config}:8: {pin}",
+        f"one\tgit_repo\tdev\t{tmp_path}/one",
+        "packages of the system are not updated by this version, whatever 'enable_system_updates' says",
+        f"{config}:9: [update_manager one] 'virtualenv' is accepted and not used by this version yet",
+        f"{config}:9: [update_manager one] 'virtualenv' {tmp_path}/one/.venv does not exist",
+        f"{config}:10: [update_manager one] 'requirements' {tmp_path}/one/reqs.txt does not exist",
+        f"{config}:11: [update_manager one] 'install_script' /opt/install.sh does not exist",
+        f"{config}:18: [server] 'klippy_uds_address' is accepted and not used by this version yet",
+    ]
+    document = (await run_cli("check", "--json", "-c", str(config), env=home)).document
+    assert [app.get("hold") for app in document["apps"]] == [f"{config}:8: {pin}"]
+    assert [app["name"] for app in document["disabled"]] == ["two"]
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [
+        ("", 0, ["no app is managed", "{config}: there is no [update_manager] section: nothing is managed, add one"]),
+        ("[update_manager]\nx: 1\n", 1, ["1 problem;", "no app is disabled or held back"]),
+        ("[trio_update]\nport: x\nz: 1\n", 1, ["2 problems; the server does not start because of {config}:2"]),
+        ("[include x.conf]\n", 1, ["1 problem; the server does not start because of {config}:1"]),
+    ],
+)
+async def test_check_of_what_manages_nothing(tmp_path: Path, text: str, code: int, said: list[str]) -> None:
+    config = tmp_path / "moonraker.conf"
+    config.write_text(text)
+    ended = await run_cli("check", "-c", str(config), env={"HOME": str(tmp_path)})
+    assert ended.code == code
+    for line in said:
+        assert line.format(config=config) in ended.out
 
 
 @pytest.mark.parametrize("command", ["check", "serve"])

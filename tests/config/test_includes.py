@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 import os
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 
 from tests.config.conftest import Write, problems_of
 from trio_update import load_config
-from trio_update.config import ConfigInvalid, Problem
+from trio_update.config import ConfigInvalid, Problem, RefreshWindow
 
 
 def _app(name: str) -> str:
@@ -54,18 +56,47 @@ def test_problems_carry_their_file(write: Write) -> None:
     other = write(f"\n{_app('a')}bogus: 1\n", "other.conf")
     path = write("[include other.conf]\n[update_manager b]\n")
     assert [str(problem) for problem in load_config(path).problems] == [
-        f"{path}:2: [update_manager b] the option 'type' is missing",
+        f"{path}:2: [update_manager b] disabled: the option 'type' is missing",
         f"{other}:6: [update_manager a] unknown option 'bogus'",
     ]
 
 
-def test_a_duplicate_in_another_file(write: Write) -> None:
-    other = write(_app("a"), "other.conf")
-    path = write(f"[include other.conf]\n{_app('a')}")
+def test_a_section_in_another_file_is_refined(write: Write) -> None:
+    write(_app("a") + "channel: stable\nhold: wait\nkeep_versions: 4\n[trio_update]\nport: 81\nhost: ::1\n", "all.conf")
+    write("[update_manager client a]\nchannel: beta\n[update_manager]\nrefresh_interval: 1\n", "more/1.conf")
+    write("[update_manager a]\nkeep_versions: 0\n[authorization]\nenable_api_key: False\n", "more/2.conf")
+    config = load_config(
+        write(
+            "[update_manager]\nrefresh_interval: 3\nrefresh_window: 1-2\n[include all.conf]\n[include more/*.conf]\n"
+            "[update_manager a]\nhold: no more\n[trio_update]\nport: 82\n"
+        )
+    )
+    assert config.problems == ()
+    (app,) = config.apps
+    assert (app.channel, app.hold, app.keep_versions) == ("beta", "no more", 0)
+    assert (config.server.port, config.server.host, config.server.enable_api_key) == (82, "::1", False)
+    assert config.update_manager.refresh_interval == datetime.timedelta(hours=1)
+    assert config.update_manager.refresh_window == RefreshWindow(1, 2)
+
+
+def test_a_refinement_is_told_where_it_stands(write: Write) -> None:
+    other = write("[update_manager a]\nchannel: nightly\ncolour: blue\n[update_manager a]\nhold: x\n", "other.conf")
+    path = write(f"{_app('a')}\n[include other.conf]\n")
     config = load_config(path)
-    (problem,) = config.problems
-    assert str(problem).startswith(f"{path}:2: [update_manager a] duplicate name 'a': already at {other}:1;")
-    assert [app.name for app in config.disabled] == ["a"]
+    assert [str(problem) for problem in config.problems] == [
+        f"{other}:2: [update_manager a] held back: 'channel' must be one of stable, beta, dev, not `nightly`",
+        f"{other}:3: [update_manager a] unknown option 'colour'",
+        f"{other}:4: [update_manager a] duplicate name 'a': already at {other}:1; the first counts, remove one of them",
+    ]
+    assert config.apps[0].hold.startswith(f"{other}:2: 'channel' must")
+
+
+def test_a_pattern_that_matches_nothing_is_told(write: Write) -> None:
+    config = load_config(path := write("[update_manager]\n[include more/*.conf]\n"))
+    assert (config.problems, config.notes) == (
+        (),
+        (Problem(str(path), 2, "nothing is included: no file is called more/*.conf"),),
+    )
 
 
 def test_files_that_include_themselves(write: Write) -> None:
@@ -131,8 +162,9 @@ def test_an_include_that_cannot_be_read_stops_the_start(write: Write, include: s
         load_config(path)
     assert caught.value.problems == (
         Problem(str(path), 2, why.format(folder=folder)),
-        Problem(str(path), 3, "[update_manager b] the option 'type' is missing"),
+        Problem(str(path), 3, "[update_manager b] disabled: the option 'type' is missing"),
     )
+    assert caught.value.stops == caught.value.problems[:1]
 
 
 def test_includes_that_go_too_deep(write: Write) -> None:
@@ -147,14 +179,42 @@ def test_includes_that_go_too_deep(write: Write) -> None:
     )
 
 
-def test_text_that_is_not_utf8(write: Write) -> None:
-    other = write("[a]\n# größe\n".encode("latin-1"), "other.conf")
-    path = write("[include other.conf]\n")
+def test_bytes_that_are_not_utf8_cost_what_they_stand_in(write: Write) -> None:
+    other = write(
+        "[gcode_macro größe]\nx: größe\n# größe\n[update_manager a] # größe\ntype: git_repo\npath: /ä\norigin: /x\n"
+        f"[update_manager b]\ntype: git_repo\npath: {write('').parent}\norigin: /x\ninfo_tags: größe\ngröße: 1\n"
+        "[update_manager ö]\n".encode("latin-1"),
+        "other.conf",
+    )
+    config = load_config(write("[include other.conf]\n"))
+    byte = "holds a byte that is not UTF-8: save the file as UTF-8"
+    assert [(problem.file, problem.line, problem.message) for problem in config.problems] == [
+        (str(other), 6, f"[update_manager a] disabled: 'path' {byte}"),
+        (str(other), 12, f"[update_manager b] 'info_tags' {byte}"),
+        (str(other), 13, "[update_manager b] unknown option 'gr\\udcf6\\udcdfe'"),
+        (str(other), 14, config.problems[3].message),
+        (str(other), 14, "[update_manager \\udcf6] disabled: the option 'type' is missing"),
+    ]
+    assert [app.name for app in config.apps] == ["b"]
+    json.dumps([str(problem) for problem in config.problems]).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"\0" * 4096, "it holds nothing but zero bytes, as a power cut leaves; restore it from a backup"),
+        (b"\0\0\n\0", "it holds nothing but zero bytes, as a power cut leaves; restore it from a backup"),
+        ("[update_manager]\n".encode("utf-16"), "it is UTF-16; save the file as UTF-8"),
+    ],
+)
+def test_a_file_that_is_no_text(write: Write, data: bytes, why: str) -> None:
+    write(data, "other.conf")
+    path = write("[update_manager]\n[include other.conf]\n")
     with pytest.raises(ConfigInvalid) as caught:
         load_config(path)
-    assert caught.value.problems == (
-        Problem(str(other), 2, "cannot read the configuration: byte 0xF6 is not UTF-8; save the file as UTF-8"),
-    )
+    assert caught.value.problems == (Problem(str(path), 2, f"cannot include {path.parent}/other.conf: {why}"),)
+    with pytest.raises(ConfigInvalid, match=why):
+        load_config(path.parent / "other.conf")
 
 
 @pytest.mark.parametrize(

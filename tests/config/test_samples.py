@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.config.conftest import Write
 from trio_update import load_config
-from trio_update.config import RefreshWindow
+from trio_update.config import Problem, RefreshWindow
 from trio_update.model import Channel
 from trio_update.updaters.git.kind import GitRepoConfig
 
@@ -160,7 +160,13 @@ def test_defaults_of_klipper_and_moonraker(home: Path, write: Write) -> None:
     assert [app.name for app in config.apps] == ["klipper", "moonraker"]
 
 
-def test_klipper_that_is_not_installed_is_not_registered(home: Path, write: Write) -> None:
+def test_klipper_that_is_not_installed_is_told_when_it_has_a_section(home: Path, write: Write) -> None:
     (home / "moonraker").write_text("not a folder")
-    config = load_config(write("[update_manager klipper]\nchannel: beta\n"))
-    assert (config.apps, config.disabled, config.problems) == ((), (), ())
+    config = load_config(path := write("[update_manager klipper]\nchannel: beta\n"))
+    assert [(app.name, app.path) for app in config.apps] == [("klipper", home / "klipper")]
+    why = f"'path' {home}/klipper does not exist: the app is not installed"
+    assert config.problems == (Problem(str(path), 1, f"[update_manager klipper] {why}"),)
+    assert config.disabled == ()
+    config = load_config(write("[update_manager moonraker]\nchannel: beta\n"))
+    (disabled,) = config.disabled
+    assert (config.apps, disabled.reasons) == ((), (f"'path' {home}/moonraker is not a folder",))

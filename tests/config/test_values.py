@@ -7,8 +7,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck as Check
 from hypothesis import given, settings
@@ -22,7 +24,7 @@ from trio_update.config.options import any_app_table, foreign_tables, server_tab
 from trio_update.config.render import BadValue
 from trio_update.model import AppName, Channel
 from trio_update.updaters.git.kind import GitRepoConfig
-from trio_update.updaters.kinds import built_in_kinds
+from trio_update.updaters.kinds import built_in_kinds, judge_config
 from trio_update.updaters.release.kind import ExecutableConfig, WebConfig, ZipConfig
 
 KINDS = by_type(built_in_kinds())
@@ -285,7 +287,16 @@ _PIECE = st.one_of(
             "type: git_repo\n",
             "type: python\n",
             "path: ~/app\n",
+            "path: /a/b\n",
+            "type: web\nrepo: a/b\npath: /a/b\n",
             "origin: /x\n",
+            "requirements: ../x\n",
+            "requirements: /a/b/c\n",
+            "persistent_files: /a/b/c, d, ../e, f*\n",
+            "virtualenv: .venv\n",
+            "pinned_commit: x\n",
+            "hold: x\n",
+            "github_api_url: x\n",
         ]
     ),
     st.sampled_from(_OPTIONS).map("{}: ".format),
@@ -300,6 +311,11 @@ def test_no_text_raises_anything_but_config_invalid(folder: Path, text: str) -> 
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     lines = text.count("\n") + text.count("\r") + 1
     problems = problems_of(path)
+    msgspec.json.encode([str(problem) for problem in problems])
+    with suppress(ConfigInvalid):
+        # What a file says is what a manager is opened with: whatever is wrong with it was told and mended before.
+        config = load_config(path)
+        assert judge_config(config) == config
     assert [problem.line for problem in problems] == sorted(problem.line for problem in problems)
     assert all(problem.file == str(path) and 0 <= problem.line <= lines for problem in problems)
 
@@ -362,3 +378,124 @@ def test_release_apps(home: Path, load: Load) -> None:
     assert (cam.enable_node_updates, cam.keep_versions, cam.managed_services) == (True, 0, ("cam",))
     assert isinstance(tool, ExecutableConfig)
     assert (tool.forge_url, tool.channel, tool.managed_services) == ("https://codeberg.org", Channel.STABLE, ())
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("kind", "lines", "expected"),
+    [
+        ("git_repo", 'origin: "https://h/a.git"', {"origin": "https://h/a.git"}),
+        ("git_repo", "PRIMARY_BRANCH\t=\t'main'\t# comment", {"primary_branch": "main"}),
+        ("git_repo", "channel: stable,", {"channel": Channel.STABLE}),
+        ("git_repo", "enable_node_updates: True;", {"enable_node_updates": True}),
+        ("git_repo", "keep_versions: '3'", {"keep_versions": 3}),
+        ("git_repo", "refresh_interval: 0", {"refresh_interval": datetime.timedelta(0)}),
+        ("git_repo", "virtualenv: .venv", {"virtualenv": Path("/srv/app/.venv")}),
+        ("git_repo", "virtualenv: $HOME/env", {"virtualenv": Path("{home}/env")}),
+        ("git_repo", "virtualenv: ${HOME}/env", {"virtualenv": Path("{home}/env")}),
+        ("git_repo", "virtualenv: ~root/env", {"virtualenv": Path("/root/env")}),
+        ("git_repo", "env: venv/bin/python", {"virtualenv": Path("/srv/app/venv")}),
+        ("git_repo", "virtualenv: {data_path}/env", {"virtualenv": Path("/data/env")}),
+        ("git_repo", "virtualenv: { data_path }/env", {"virtualenv": Path("/data/env")}),
+        ("git_repo", "requirements: /srv/app/scripts/r.txt", {"requirements": "scripts/r.txt"}),
+        ("git_repo", "requirements: scripts/../r.txt", {"requirements": "r.txt"}),
+        ("git_repo", "system_dependencies: /etc/x/../y.json", {"system_dependencies": "/etc/y.json"}),
+        ("git_repo", "install_script: ~/i.sh", {"install_script": "{home}/i.sh"}),
+        ("git_repo", "managed_services: app, klipper", {"managed_services": ("app", "klipper")}),
+        ("git_repo", "managed_services: klipper,moonraker,", {"managed_services": ("klipper", "moonraker")}),
+        ("git_repo", "managed_services: 'klipper'", {"managed_services": ("klipper",)}),
+        ("git_repo", "managed_services: klipper.service", {"managed_services": ("klipper",)}),
+        ("git_repo", "info_tags: desc=%(x)s {y} a#b;c", {"info_tags": ("desc=%(x)s {y} a#b;c",)}),
+        ("git_repo", "health_command: 'a b' \"c\"", {"health": HealthCheck(command=("a b", "c"))}),
+        ("web", "repo: https://github.com/a/b.git", {"repo": "a/b"}),
+        ("web", "repo: 'github.com/a/b/'", {"repo": "a/b"}),
+        ("web", "persistent_files: config.json, css/own.css", {"persistent_files": (
+            "config.json", "css/own.css", "config.json, css/own.css")}),
+        ("web", "persistent_files:\n  'config.json'\n  ./a/../b", {"persistent_files": ("config.json", "b")}),
+        ("web", "persistent_files: config.json,", {"persistent_files": ("config.json",)}),
+        ("web", "persistent_files:\n  /srv/app/c.json\n  themes/", {"persistent_files": ("c.json", "themes")}),
+        ("zip", "virtualenv: .venv\nrequirements: r.txt", {"virtualenv": Path("/srv/app/.venv")}),
+    ],
+)  # fmt: skip
+def test_values_as_they_are_written_in_the_wild(
+    write: Callable[..., Path], home: Path, kind: str, lines: str, expected: dict[str, object], end: str
+) -> None:
+    source = "" if "origin" in lines or "repo" in lines else "origin: /x\n" if kind == "git_repo" else "repo: a/b\n"
+    text = f"\ufeff[update_manager client app]\ntype: {kind}\npath: /srv/app\n{source}{lines}\n".replace("\n", end)
+    config = load_config(write(text.encode()), data_path=Path("/data"))
+    why = "[update_manager client app] 'path' /srv/app does not exist: the app is not installed"
+    assert [problem.message for problem in config.problems] == [why]
+    (app,) = config.apps
+    for name, value in expected.items():
+        assert str(getattr(app, name)) == str(value).replace("{home}", str(home))
+    assert judge_config(config) == config
+
+
+def test_data_path_is_the_printers_unless_it_is_said(home: Path, load: Load) -> None:
+    config = load("[server]\nklippy_uds_address: {data_path}/comms/klippy.sock\n")
+    assert config.server.klippy_uds_address == home / "printer_data/comms/klippy.sock"
+
+
+def test_services_of_others_are_told_and_left_out(load: Load) -> None:
+    config = load(
+        "[update_manager my app]\ntype: git_repo\npath: /srv/app\norigin: /x\n"
+        "managed_services: cron, klipper  klipper_mcu\n  my app, moonraker-obico\n"
+    )
+    assert config.apps[0].managed_services == ("klipper", "my app")
+    assert [(problem.line, problem.message.partition("] ")[2]) for problem in config.problems[1:]] == [
+        (5, "'managed_services' may name my app, klipper, moonraker, not `cron`"),
+        (5, "'managed_services' may name my app, klipper, moonraker, not `klipper_mcu`"),
+        (6, "'managed_services' may name my app, klipper, moonraker, not `moonraker-obico`"),
+    ]
+
+
+def test_what_is_missing_on_the_disk_is_noted(home: Path, load: Load) -> None:
+    (home / "app" / "here").mkdir(parents=True)
+    (home / "app" / "r.txt").touch()
+    (home / "s.json").touch()
+    lines = "type: git_repo\npath: ~/app\norigin: /x\nvirtualenv: {}\nrequirements: {}\nsystem_dependencies: {}\n"
+    wrong = load("[update_manager app]\n" + lines.format("gone", "here", "~/s.json"))
+    right = load("[update_manager app]\n" + lines.format("here", "r.txt", "r.txt"))
+    notes = [(note.line, note.message.partition("] ")[2]) for note in wrong.notes if "not used by" not in note.message]
+    assert notes == [
+        (5, f"'virtualenv' {home}/app/gone does not exist"),
+        (6, f"'requirements' {home}/app/here is not a file"),
+        (7, f"'system_dependencies' {home}/s.json is outside the app's folder: an update does not bring another one"),
+    ]
+    assert [note.line for note in right.notes if "not used by" not in note.message] == []
+    assert (wrong.problems, right.problems) == ((), ())
+
+
+def test_klipper_and_moonraker_may_be_anything(home: Path, write: Callable[..., Path]) -> None:
+    (home / "fork").mkdir()
+    config = load_config(
+        write(
+            "[update_manager klipper]\npath: ~/fork\norigin: https://h/fork.git\nprimary_branch: main\n"
+            "virtualenv: env\nmanaged_services: klipper, cron\nis_system_service: False\nmoved_origin: https://h/other.git\n"
+            "[update_manager client moonraker]\ntype: zip\nrepo: a/moonraker\npath: ~/fork/m\nrequirements: r.txt\n"
+        )
+    )
+    klipper, moonraker = config.apps
+    assert isinstance(klipper, GitRepoConfig)
+    assert (klipper.path, klipper.origin, klipper.primary_branch) == (home / "fork", "https://h/fork.git", "main")
+    assert (klipper.virtualenv, klipper.requirements) == (home / "fork/env", "scripts/klippy-requirements.txt")
+    assert (klipper.managed_services, klipper.channel) == (("klipper",), Channel.DEV)
+    assert isinstance(moonraker, ZipConfig)
+    assert (moonraker.path, moonraker.virtualenv) == (home / "fork/m", home / "moonraker-env")
+    assert (moonraker.requirements, moonraker.repo) == ("r.txt", "a/moonraker")
+    assert moonraker.channel is Channel.STABLE
+    assert [problem.line for problem in config.problems] == [6, 12]
+    # A fork's address that cannot be used is not replaced by the official one.
+    (app,) = load_config(write("[update_manager klipper]\npath: ~/fork\norigin: -x\n")).apps
+    assert isinstance(app, GitRepoConfig)
+    assert app.origin == ""
+
+
+def test_without_any_section_nothing_is_managed(home: Path, load: Load) -> None:
+    (home / "klipper").mkdir()
+    config = load("[server]\nport: 7125\n")
+    assert (config.apps, config.problems) == ((), ())
+    assert [note.message for note in config.notes] == [
+        "there is no [update_manager] section: nothing is managed, add one"
+    ]
+    assert [app.name for app in load("[update_manager]\n").apps] == ["klipper"]

@@ -15,7 +15,7 @@ import trio
 from tests.support.cli import Ended, environment, piped_cli
 from trio_update import load_config
 from trio_update.config.kinds import by_type
-from trio_update.config.options import OVERRIDES, app_table
+from trio_update.config.options import app_table
 from trio_update.demo.repos import State, make_clone, make_upstream
 from trio_update.updaters.kinds import built_in_kinds
 
@@ -128,4 +128,3 @@ def test_the_configuration_is_valid_and_explains_every_option(tmp_path: Path, mo
     for kind in kinds:
         # Deprecated ones are not for new configurations.
         assert set(app_table(kind, "app", lambda path: None, kinds)) - {"env", "install_script"} <= shown
-    assert set(OVERRIDES) <= shown

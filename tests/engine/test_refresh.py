@@ -157,3 +157,4 @@ async def test_what_is_due(site: Site, refreshed_at: float | None, due: bool) ->
     async with trio.open_nursery() as nursery:
         refresher = Refresher({ONE: updater}, board, save, nursery, 1, clock=lambda: 1000.0)
         assert refresher.due({ONE: 50.0}) == ([ONE] if due else [])
+        assert refresher.due({ONE: 0.0}) == [ONE]

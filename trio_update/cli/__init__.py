@@ -166,30 +166,35 @@ def watch() -> Command:
 _config_option = click.option(
     "-c", "--config", type=click.Path(path_type=Path), required=True, help="The configuration: a moonraker.conf."
 )
-_port = click.IntRange(0, 65535)
-
-
-@cli.command()
-@_config_option
-@click.option("--json", is_flag=True, help="Print one JSON document and nothing else.")
-@click.pass_obj
-def check(target: Target, config: Path, json: bool) -> int:
-    """Validate a configuration: every problem at once, exit code 1 if there is any."""
-    from trio_update.cli import local  # reads configurations, which clients do not
-
-    return local.check(config, json=json or target.json)
-
-
-@cli.command()
-@_config_option
-@click.option(
+_data_path_option = click.option(
     "-d",
     "--data-path",
     type=click.Path(path_type=Path),
     default=Path("~/printer_data"),
     show_default=True,
-    help="Where the server keeps its data.",
+    help="Where the server keeps its data; {data_path} in the configuration.",
 )
+_port = click.IntRange(0, 65535)
+
+
+@cli.command()
+@_config_option
+@_data_path_option
+@click.option("--json", is_flag=True, help="Print one JSON document and nothing else.")
+@click.pass_obj
+def check(target: Target, config: Path, data_path: Path, json: bool) -> int:
+    """Validate a configuration: every problem at once and what it costs, exit code 1 if there is any.
+
+    What is right and worth knowing (an option that has no effect yet, a file that is missing) is told too.
+    """
+    from trio_update.cli import local  # reads configurations, which clients do not
+
+    return local.check(config, data_path=data_path.expanduser().absolute(), json=json or target.json)
+
+
+@cli.command()
+@_config_option
+@_data_path_option
 @click.option("--host", help="Listen on this address, whatever the configuration says.")
 @click.option("--port", type=_port, help="Listen on this port, whatever the configuration says; 0: any free one.")
 @click.option("--debug", is_flag=True, help="Log more, and let apps be updated whose HEAD is detached.")

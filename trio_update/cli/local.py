@@ -12,6 +12,7 @@ from trio_update.cli.display import DONE, FAILED, Output, clean, say_error
 from trio_update.cli.output import choose_output
 from trio_update.cli.report import Cell, Grid, Line, Page, Tone
 from trio_update.config import AppConfig, Config, ConfigInvalid, DisabledApp, Problem
+from trio_update.config.values import place
 from trio_update.errors import DataPathHeld, StartFailed
 from trio_update.text import without_secrets
 from trio_update.updaters.kinds import Kind, KindInvalid, installed_kinds, load_config
@@ -19,28 +20,28 @@ from trio_update.updaters.kinds import Kind, KindInvalid, installed_kinds, load_
 _log = logging.getLogger(__name__)
 
 
-def check(path: Path, *, json: bool) -> int:
-    """Say everything that is wrong with a configuration, or else what it manages."""
+def check(path: Path, *, data_path: Path, json: bool) -> int:
+    """Say everything that is wrong with a configuration and what it costs, and what the configuration manages."""
     output = choose_output(json=json)
     try:
-        config, _ = _load(path)
+        config, _ = _load(path, data_path)
     except ConfigInvalid as invalid:
-        return _show_check(output, invalid.problems, None)
-    return _show_check(output, config.problems, config)
+        return _show_check(output, invalid.problems, invalid.stops, None)
+    return _show_check(output, config.problems, (), config)
 
 
-def _load(path: Path) -> tuple[Config, tuple[Kind, ...]]:
+def _load(path: Path, data_path: Path) -> tuple[Config, tuple[Kind, ...]]:
     """The configuration, and the kinds of apps that installed packages bring.  Raises: ConfigInvalid."""
     installed = installed_kinds()
     broken = tuple(Problem(f"entry point {name}", 0, why) for name, why in installed.problems)
     try:
-        config = load_config(path.expanduser(), installed.kinds)
+        config = load_config(path.expanduser(), installed.kinds, data_path=data_path)
     except ConfigInvalid as invalid:
-        raise ConfigInvalid((*broken, *invalid.problems)) from invalid
+        raise ConfigInvalid((*broken, *invalid.problems), invalid.stops) from invalid
     return replace(config, problems=(*broken, *config.problems)), installed.kinds
 
 
-def _show_check(output: Output, problems: Sequence[Problem], config: Config | None) -> int:
+def _show_check(output: Output, problems: Sequence[Problem], stops: Sequence[Problem], config: Config | None) -> int:
     document = {
         "valid": not problems,
         "starts": config is not None,
@@ -49,9 +50,35 @@ def _show_check(output: Output, problems: Sequence[Problem], config: Config | No
         "apps": [_app_document(app) for app in config.apps] if config else [],
         "disabled": [_disabled_document(app) for app in config.disabled] if config else [],
     }
-    notes = tuple(Line(str(note), Tone.FAINT) for note in config.notes) if config else ()
-    output.show(document, lambda: (*(_managed(config) if config and not problems else _problems(problems)), *notes))
+
+    def report() -> Page:
+        told = tuple(Line(str(problem), Tone.BAD) for problem in problems)
+        if config is None:
+            return (*told, Line(_count(problems) + _stopped(stops), Tone.BAD))
+        notes = tuple(Line(str(note), Tone.FAINT) for note in config.notes)
+        return (*told, *_costs(problems, config), *_managed(config), *notes)
+
+    output.show(document, report)
     return FAILED if problems else DONE
+
+
+def _count(problems: Sequence[Problem]) -> str:
+    return f"{len(problems) or 'no'} problem{'' if len(problems) <= 1 else 's'}"
+
+
+def _stopped(stops: Sequence[Problem]) -> str:
+    return f"; the server does not start because of {', '.join(place(stop.file, stop.line) for stop in stops)}"
+
+
+def _costs(problems: Sequence[Problem], config: Config) -> Page:
+    """How many problems there are, and which apps they cost."""
+    address = f"the server would listen on {_address(config)}"
+    count = Line(f"{config.source}: {_count(problems)}; {address}", Tone.BAD if problems else Tone.GOOD)
+    disabled = [Line(f"{app.name}: disabled: {'; '.join(app.reasons)}", Tone.BAD) for app in config.disabled]
+    held = [Line(f"{app.name}: held back: {app.hold}") for app in config.apps if app.hold]
+    if problems and not disabled and not held:
+        return (count, Line("no app is disabled or held back: a problem costs only the option that it names"))
+    return (count, *disabled, *held)
 
 
 def _problem_document(problem: Problem) -> dict[str, object]:
@@ -59,24 +86,20 @@ def _problem_document(problem: Problem) -> dict[str, object]:
 
 
 def _app_document(app: AppConfig) -> dict[str, str]:
-    return {"name": app.name, "type": _type_of(app), "path": str(app.path), "channel": app.channel}
+    held = {"hold": app.hold} if app.hold else {}
+    return {"name": app.name, "type": _type_of(app), "path": str(app.path), "channel": app.channel, **held}
 
 
 def _disabled_document(app: DisabledApp) -> dict[str, object]:
     return {"name": app.name, "type": app.type, "reasons": list(app.reasons)}
 
 
-def _problems(problems: Sequence[Problem]) -> Page:
-    return tuple(Line(str(problem), Tone.BAD) for problem in problems)
-
-
 def _managed(config: Config) -> Page:
-    listen = Line(f"{config.source}: no problem; the server would listen on {_address(config)}", Tone.GOOD)
-    disabled = [Line(f"{app.name}: disabled: {'; '.join(app.reasons)}", Tone.BAD) for app in config.disabled]
     if not config.apps:
-        return (listen, Line("no app is managed: there is no usable [update_manager NAME] section"), *disabled)
+        return (Line("no app is managed: there is no usable [update_manager NAME] section"),)
     rows = tuple((Cell(app.name), Cell(_type_of(app)), Cell(app.channel), Cell(str(app.path))) for app in config.apps)
-    return (listen, Grid(("name", "type", "channel", "path"), rows), *disabled)
+    packages = "packages of the system are not updated by this version, whatever 'enable_system_updates' says"
+    return (Grid(("name", "type", "channel", "path"), rows), Line(packages, Tone.FAINT))
 
 
 def _type_of(app: AppConfig) -> str:
@@ -108,7 +131,7 @@ def _log_to_stderr(*, debug: bool) -> None:
 def serve(path: Path, *, data_path: Path, host: str | None, port: int | None, debug: bool) -> int:
     """Run the server; what is wrong with the configuration is said first, and stops it only when it must."""
     try:
-        config, kinds = _load(path)
+        config, kinds = _load(path, data_path)
     except ConfigInvalid as invalid:
         say_error(str(invalid))
         return FAILED

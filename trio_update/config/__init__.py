@@ -4,11 +4,11 @@
 """
 
 from trio_update.config.code import judge_code
-from trio_update.config.convert import Rule, Table, listing, scalar
 from trio_update.config.kinds import AppKind
-from trio_update.config.load import ConfigInvalid, read_file, read_text
+from trio_update.config.load import DATA_PATH, ConfigInvalid, read_file, read_text
 from trio_update.config.names import check_app_name, check_branch_name, check_remote_url
 from trio_update.config.render import BadValue
+from trio_update.config.rules import Cost, Rule, Table, listing, scalar
 from trio_update.config.values import (
     AppConfig,
     Config,
@@ -21,11 +21,13 @@ from trio_update.config.values import (
 )
 
 __all__ = [
+    "DATA_PATH",
     "AppConfig",
     "AppKind",
     "BadValue",
     "Config",
     "ConfigInvalid",
+    "Cost",
     "DisabledApp",
     "HealthCheck",
     "Problem",

@@ -47,6 +47,7 @@ def as_host(line: str) -> str:
 
 def as_client(line: str) -> str:
     """Who is trusted: an IP address, a network in CIDR notation, or a host's name."""
+    line = line.rstrip(", \t")
     if "/" not in line:
         return as_host(line)
     try:
@@ -60,6 +61,8 @@ def as_client(line: str) -> str:
 
 
 def as_origin_pattern(line: str) -> str:
+    """A pattern of web pages' origins."""
+    line = line.rstrip(", \t")
     if re.search(r"[\s,]", line):
         raise BadValue("must hold one pattern a line")
     return line

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from trio_update.config.convert import Look, Table
+from trio_update.config.convert import Look
 from trio_update.config.ini import Fault, Section
 from trio_update.config.kinds import Kinds
+from trio_update.config.looks import is_missing
+from trio_update.config.merge import Merged, merge
 from trio_update.config.names import check_app_name, printable
-from trio_update.config.options import (
-    OVERRIDES,
-    Reading,
-    any_app_table,
-    app_table,
-    override_table,
-    read_options,
-    required,
-)
-from trio_update.config.values import AppConfig, DisabledApp, HealthCheck
+from trio_update.config.options import any_app_table, app_table, required
+from trio_update.config.reading import Reading, Told, missed_options, missing_options, notices, read_options
+from trio_update.config.rules import Cost, Table
+from trio_update.config.values import AppConfig, DisabledApp, HealthCheck, place
 from trio_update.model import AppName, Channel
 
 
@@ -60,13 +56,15 @@ BUILT_IN = (
 class Judged(msgspec.Struct, frozen=True):
     """What became of the sections of one name: an app, a disabled app, or nothing (a built-in that is not there).
 
-    ``notes``: what stands there and has no effect yet.
+    ``told`` is what is wrong with them, ``notes`` what is right and worth knowing.  ``at``: where it says, or would
+    say, which folder is the app's.
     """
 
     app: AppConfig | None = None
     disabled: DisabledApp | None = None
-    faults: tuple[tuple[Section, Fault], ...] = ()
+    told: tuple[Told, ...] = ()
     notes: tuple[tuple[Section, Fault], ...] = ()
+    at: tuple[Section, int] | None = None
 
 
 def app_name(section: Section) -> str | None:
@@ -80,56 +78,124 @@ def app_name(section: Section) -> str | None:
     return " ".join(words[2:] if words[1] == "client" and len(words) > 2 else words[1:])
 
 
-def judge_app(name: str, sections: Sequence[Section], look_folder: Look, kinds: Kinds) -> Judged:
-    """Judge the sections of one name; more than one is a fault, because it cannot be known which was meant."""
-    faults = _duplicates(name, sections)
-    if why := _name_fault(name):
-        faults.append((sections[0], Fault(sections[0].line, why)))
-    read = [_read_app(name, section, look_folder, kinds) for section in sections]
-    faults += _with_sections(sections, [reading.faults for _, reading in read])
-    kind, reading = read[0]
-    if faults or kind is None:
-        return disabled(name, kind, faults)
-    notes = tuple(_with_sections(sections, [reading.unused]))
-    return Judged(app=_app(kinds[kind].config, name, reading.values), notes=notes)
+class Defaults(msgspec.Struct, frozen=True):
+    """What holds for a built-in app where its section is silent.
+
+    ``held``: why it must be held back as long as its own section names no channel.
+    """
+
+    type: str
+    values: Mapping[str, Any]
+    held: tuple[str, ...] = ()
+
+
+def judge_app(
+    name: str, sections: Sequence[Section], look: Look | None, kinds: Kinds, defaults: Defaults | None = None
+) -> Judged:
+    """Judge the sections of one name.  ``look`` judges the folder; ``None``: the disk is not looked at."""
+    merged = merge(sections, f"duplicate name '{printable(name)}'")
+    told = _name_told(name, merged)
+    kind = _type(merged, any_app_table(name, look, kinds), defaults)
+    if kind is None:
+        # All options of all types: so everything is told at once.
+        reading = read_options(merged, any_app_table(name, look, kinds))
+        told += [*reading.told, *missing_options(reading, merged, ("type",))]
+        return Judged(disabled=_disabled(name, kind, told), told=tuple(told))
+    table = app_table(kind, name, look, kinds)
+    reading = _read(merged, table, required(kind, kinds), _fitting(defaults, kind, kinds))
+    told += reading.told
+    if look is not None:
+        told += missed_options(merged, table, reading.values)
+    if kind not in kinds:
+        why = f"apps of type {kind} are not supported by this version yet"
+        told.append(Told(merged.last, Fault(merged.last.line, why), Cost.DISABLE))
+    given = reading.given.get("path")
+    at = (merged.last, merged.last.line) if given is None else (given.section, given.option.line)
+    if look is not None and "path" in reading.values:
+        told += _look(reading, table, at, look)
+    if kind not in kinds or any(one.cost is Cost.DISABLE for one in told):
+        return Judged(disabled=_disabled(name, kind, told), told=tuple(told), at=at)
+    held = defaults.held if defaults is not None and "channel" not in reading.given else ()
+    app = _app(kinds[kind].config, name, _held_back(reading.values, told, held))
+    return Judged(app=app, told=tuple(told), notes=tuple(reading.notes), at=at)
+
+
+def _fitting(defaults: Defaults | None, kind: str, kinds: Kinds) -> Mapping[str, Any]:
+    """The defaults that there are for a type: those of a clone hold for an app that is made to be another one, too."""
+    values = dict(defaults.values) if defaults is not None else {}
+    if kind in kinds and values.get("channel") not in kinds[kind].channels:
+        values.pop("channel", None)
+    return values
+
+
+def _type(merged: Merged, table: Table, defaults: Defaults | None) -> str | None:
+    """The type that the sections name, whatever else is wrong with them."""
+    guess = read_options(merged, {"type": table["type"]})
+    if defaults is not None and "type" not in {*guess.given, *merged.bare}:
+        return defaults.type
+    kind: str | None = guess.values.get("type")
+    return kind
+
+
+def _read(merged: Merged, table: Table, wanted: Sequence[str], defaults: Mapping[str, Any]) -> Reading:
+    """The options, those of ``defaults`` included where the sections are silent, and what is missing."""
+    there = {*merged.options, *merged.bare}
+    unset = {option: value for option, value in defaults.items() if option in table and option not in there}
+    # What lies in the folder can be judged only when that is known.
+    folder = read_options(merged, {"path": table["path"]}).values.get("path", unset.get("path"))
+    reading = read_options(merged, table, required=wanted, folder=folder)
+    reading.values = {**unset, **reading.values}
+    reading.told += missing_options(reading, merged, wanted)
+    return reading
+
+
+def _look(reading: Reading, table: Table, at: tuple[Section, int], look: Look) -> Iterator[Told]:
+    """What the disk says: about the folder, and (as notes) about what should be in it."""
+    (section, line), folder = at, reading.values["path"]
+    if is_missing(folder):
+        why = f"'path' {printable(str(folder), 200)} does not exist: the app is not installed"
+        yield Told(section, Fault(line, why))
+    elif "path" not in reading.given and (why := look(folder) or ""):
+        yield Told(section, Fault(line, f"'path' {printable(str(folder), 200)} {why}"), Cost.DISABLE)
+    else:
+        reading.notes += notices(reading, table, folder)
+
+
+def _held_back(values: Mapping[str, Any], told: Iterable[Told], held: Sequence[str]) -> dict[str, Any]:
+    """The values, with what holds the app back until its section is mended, besides what the user holds it back for."""
+    graver = (one for one in told if one.cost is Cost.HOLD)
+    reasons = [f"{place(one.section.file, one.fault.line)}: {one.fault.why}" for one in graver]
+    reasons = [*filter(None, [values.get("hold", "")]), *reasons, *held]
+    return {**values, "hold": "; ".join(reasons)} if reasons else dict(values)
 
 
 def judge_built_in(
-    built_in: BuiltIn, sections: Sequence[Section], home: Path | None, channel: Channel, look_folder: Look, kinds: Kinds
+    built_in: BuiltIn,
+    sections: Sequence[Section],
+    home: Path | None,
+    channel: Channel,
+    look: Look,
+    kinds: Kinds,
+    held: Sequence[str] = (),
 ) -> Judged:
-    """Judge the overrides of a built-in app; it is there when its folder is."""
-    name = built_in.name
-    faults = _duplicates(name, sections)
-    table = override_table(built_in.type, name, look_folder, kinds)
-    known = app_table(built_in.type, name, look_folder, kinds)
-    readings = [_read_overrides(section, table, known) for section in sections]
-    faults += _with_sections(sections, [reading.faults for reading in readings])
-    if faults:
-        return disabled(name, built_in.type, faults)
-    if home is None or look_folder(home / built_in.folders["path"]) is not None:
-        return Judged()
-    folders = {option: home / folder for option, folder in built_in.folders.items()}
+    """Judge what is said of a built-in app; it is there when its folder is, or its section.
+
+    ``channel`` is that of ``[update_manager]``; ``held`` says what is wrong with it.
+    """
+    folders = {option: home / folder for option, folder in built_in.folders.items()} if home is not None else {}
     values = {**built_in.options, **folders, "channel": channel}
-    if readings:
-        values |= readings[0].values
-    notes = tuple(_with_sections(sections, [reading.unused for reading in readings]))
-    return Judged(app=_app(kinds[built_in.type].config, name, values), notes=notes)
+    if sections:
+        return judge_app(built_in.name, sections, look, kinds, Defaults(built_in.type, values, tuple(held)))
+    if "path" not in folders or is_missing(folders["path"]) or look(folders["path"]) is not None:
+        return Judged()
+    return Judged(app=_app(kinds[built_in.type].config, built_in.name, _held_back(values, (), held)))
 
 
-def _duplicates(name: str, sections: Sequence[Section]) -> list[tuple[Section, Fault]]:
-    if not sections:
+def _name_told(name: str, merged: Merged) -> list[Told]:
+    if not (why := _name_fault(name)):
         return []
-    first = sections[0].place
-    why = f"duplicate name '{printable(name)}': already at {first}; keep one of the sections"
-    return [(section, Fault(section.line, why)) for section in sections[1:]]
-
-
-def _with_sections(sections: Sequence[Section], found: Sequence[list[Fault]]) -> list[tuple[Section, Fault]]:
-    return [
-        (section, fault)
-        for section, faults in zip(sections, found, strict=True)
-        for fault in sorted(faults, key=lambda fault: fault.line)
-    ]
+    first = merged.sections[0]
+    return [Told(first, Fault(first.line, why), Cost.DISABLE)]
 
 
 def _name_fault(name: str) -> str | None:
@@ -139,37 +205,16 @@ def _name_fault(name: str) -> str | None:
     return f"the name '{printable(name)}' {why}" if why else None
 
 
-def _read_app(name: str, section: Section, look_folder: Look, kinds: Kinds) -> tuple[str | None, Reading]:
-    """Read a section by its type, which stands in it."""
-    guess = read_options(section, any_app_table(name, look_folder, kinds))
-    kind: str | None = guess.values.get("type")
-    if kind is None:
-        if "type" not in guess.lines:
-            guess.faults.append(Fault(section.line, "the option 'type' is missing"))
-        return None, guess
-    reading = read_options(section, app_table(kind, name, look_folder, kinds))
-    for option in required(kind, kinds):
-        if option not in reading.lines:
-            reading.faults.append(Fault(section.line, f"the option '{option}' is missing"))
-    if kind not in kinds:
-        reading.faults.append(Fault(section.line, f"apps of type {kind} are not supported by this version yet"))
-    return kind, reading
+def _disabled(name: str, kind: str | None, told: Iterable[Told]) -> DisabledApp:
+    reasons = tuple(one.fault.why for one in told if one.cost is Cost.DISABLE)
+    return DisabledApp(name=printable(name, 200), type=kind, reasons=reasons)
 
 
-def _read_overrides(section: Section, table: Table, known: Table) -> Reading:
-    allowed = tuple(option for option in section.options if option.name in table or option.name not in known)
-    reading = read_options(msgspec.structs.replace(section, options=allowed), table)
-    for option in section.options:
-        if option not in allowed:
-            why = f"'{option.name}' cannot be set for this app, only {', '.join(OVERRIDES)} can"
-            reading.faults.append(Fault(option.line, why))
-    return reading
-
-
-def disabled(name: str, kind: str | None, faults: list[tuple[Section, Fault]]) -> Judged:
-    """An app that cannot be managed, for these reasons."""
-    reasons = tuple(fault.why for _, fault in faults)
-    return Judged(disabled=DisabledApp(name=printable(name, 200), type=kind, reasons=reasons), faults=tuple(faults))
+def disable(one: Judged, name: str, kind: str, why: str) -> Judged:
+    """The same app, not managed, because of what its folder is."""
+    at = one.at
+    told = one.told if at is None else (*one.told, Told(at[0], Fault(at[1], why), Cost.DISABLE))
+    return Judged(disabled=DisabledApp(name=name, type=kind, reasons=(why,)), told=told, at=at)
 
 
 def _app(kind: type[AppConfig], name: str, values: Mapping[str, Any]) -> AppConfig:

@@ -13,14 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from trio_update.config.apps import Judged, judge_app
-from trio_update.config.convert import Table
 from trio_update.config.ini import Fault, Option, Section
 from trio_update.config.kinds import AppKind, Kinds, by_type
 from trio_update.config.load import ConfigInvalid, Findings, judge_server, judge_update_manager
-from trio_update.config.looks import look_danger, look_file, real_path
+from trio_update.config.looks import look_file, real_path
 from trio_update.config.nesting import keep_apart
 from trio_update.config.options import app_table, foreign_tables, server_table, update_manager_table
+from trio_update.config.reading import Told
 from trio_update.config.render import BadValue
+from trio_update.config.rules import Table
 from trio_update.config.values import AppConfig, Config, HealthCheck, Problem, ServerConfig, UpdateManagerConfig
 
 
@@ -29,7 +30,7 @@ def judge_code(config: Config, kinds: Sequence[AppKind]) -> Config:
 
     Raises: ConfigInvalid with everything that is wrong, each with its place in ``config``.
     """
-    findings = Findings([], fatal=False)
+    findings = Findings()
     own = _own_sections(config, findings)
     update_manager = judge_update_manager(own, findings)
     server = judge_server(own, findings)
@@ -82,15 +83,18 @@ def _apps(apps: object, kinds: Kinds, findings: Findings) -> tuple[AppConfig, ..
             findings.problems.append(Problem(place, 0, why))
         else:
             kind = _type_of(app)
-            table = app_table(kind, app.name, look_danger, kinds)
+            table = app_table(kind, app.name, None, kinds)
             section = _section(f"update_manager {app.name}", place, app, table, type=kind)
             sections.setdefault(app.name, []).append(section)
-    judged: list[Judged] = [judge_app(name, found, look_danger, kinds) for name, found in sections.items()]
-    judged = keep_apart(judged, sections, real_path, kinds)
+    for name, (first, *others) in sections.items():
+        why = f"duplicate name '{name}': already at {first.file}; keep one of the sections"
+        findings.add_all(Told(other, Fault(0, why)) for other in others)
+    judged: list[Judged] = [judge_app(name, found[:1], None, kinds) for name, found in sections.items()]
+    judged = keep_apart(judged, real_path, kinds)
     for one in judged:
-        for section, fault in one.faults:
-            if not _is_told(section, fault):
-                findings.add(section, Fault(0, fault.why))
+        for told in one.told:
+            if not _is_told(told.section, told.fault):
+                findings.add(told.section, Fault(0, told.fault.why))
     return tuple(one.app for one in judged if one.app is not None)
 
 
@@ -125,7 +129,7 @@ def _section(name: str, place: str, value: msgspec.Struct, table: Table, **given
 
 def _is_told(section: Section, fault: Fault) -> bool:
     """Whether an option seems to be missing because what is wrong with it kept it from being written."""
-    return any(fault.why == f"the option {told.why.split(' ')[0]} is missing" for told in section.faults)
+    return any(fault.why.startswith(f"the option {told.why.split(' ')[0]} is missing") for told in section.faults)
 
 
 def _given(value: msgspec.Struct, table: Table) -> Iterator[tuple[str, object]]:

@@ -1,9 +1,6 @@
-"""Rules: an option's text → its value, and back.  Pure, but for ``~``, which is the user's home.
+"""Judges of one line, and rules of options that hold something else; see :mod:`trio_update.config.rules`.
 
-A :class:`Rule` takes the text as :class:`~trio_update.config.ini.Option` holds it and raises :class:`BadValue`, nothing
-else.  It is made of a judge of one line (``as_…``; those of addresses are in :mod:`trio_update.config.addresses`), by
-:func:`scalar` for options of one value, by :func:`listing` for options that hold one entry a line.  A kind of app says
-with them which options it has.
+Pure, but for ``~``, which is the user's home, and for what is asked of the disk about an app's folder.
 """
 
 from __future__ import annotations
@@ -12,97 +9,43 @@ import datetime
 import math
 import re
 import shlex
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from trio_update.config import render
-from trio_update.config.names import check_branch_name, has_control, printable
-from trio_update.config.render import BadValue, Render
+from trio_update.config.looks import look_danger
+from trio_update.config.names import check_branch_name, printable
+from trio_update.config.render import BadValue
+from trio_update.config.rules import Partly, Rule, entries, judge_line
 from trio_update.config.values import RefreshWindow
 from trio_update.model import Channel
 
-T = TypeVar("T")
 S = TypeVar("S", bound=str)
 # Looks at the disk: None, or why the path cannot be used.
 Look = Callable[[Path], str | None]
 
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
-_RESERVED_FILES = (".version", "release_info.json")
 _NUMBER = re.compile(r"\d{1,9}(\.\d{1,40})?", re.ASCII)
 _PROJECT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?(?:\[[A-Za-z0-9._, -]*\])?")
 _REPO = re.compile(r"(?![-.])[A-Za-z0-9._-]+/(?![-.])[A-Za-z0-9._-]+")
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One option: how its text is read, and how a value that was given in code is written as such a text.
-
-    ``used`` is false for an option that is accepted and has no effect yet, because nothing acts on it.
-    """
-
-    read: Callable[[str], object]
-    write: Render = render.line
-    used: bool = True
-
-    def __call__(self, text: str) -> object:
-        """The value.  Raises: BadValue."""
-        return self.read(text)
-
-    def not_yet(self) -> Rule:
-        """The same, for an option that has no effect in this version."""
-        return replace(self, used=False)
-
-
-Table = Mapping[str, Rule]
-
-
-def scalar(judge: Callable[[str], object], write: Render = render.line) -> Rule:
-    """The rule of an option that holds one value on one line."""
-
-    def read(value: str) -> object:
-        lines = _entries(value)
-        if not lines:
-            raise BadValue("has no value")
-        if len(lines) > 1:
-            # Nearly always the next option, indented by accident; its text is not repeated, it may be a secret.
-            raise BadValue("takes one line and goes on here: an option of its own must not be indented", lines[1][0])
-        return _judge_line(judge, *lines[0])
-
-    return Rule(read, write)
-
-
-def listing(judge: Callable[[str], object], write: Render = render.line) -> Rule:
-    """The rule of an option that holds one entry a line; no line at all is an empty list."""
-
-    def read(value: str) -> tuple[object, ...]:
-        return tuple(_judge_line(judge, offset, line) for offset, line in _entries(value))
-
-    return Rule(read, render.lines(write))
-
-
-def _entries(value: str) -> list[tuple[int, str]]:
-    return [(offset, line.strip()) for offset, line in enumerate(value.split("\n")) if line.strip()]
-
-
-def _judge_line(judge: Callable[[str], T], offset: int, line: str) -> T:
-    if has_control(line.replace("\t", "")):
-        raise BadValue("holds a control character", offset)
-    try:
-        return judge(line)
-    except BadValue as exc:
-        raise BadValue(str(exc), offset) from None
+_GITHUB = re.compile(r"(?:https?://)?(?:www\.)?github\.com/", re.IGNORECASE)
+_HOME = re.compile(r"\$(?:HOME|\{HOME\})(?=/|$)")
 
 
 def as_text(line: str) -> str:
     return line
 
 
+def _word(line: str) -> str:
+    """Without what separates words in a list: people end a single value with it too."""
+    return line.rstrip(",; \t")
+
+
 def as_flag(line: str) -> bool:
-    if line.lower() in (*_TRUE, *_FALSE):
-        return line.lower() in _TRUE
+    if (word := _word(line).lower()) in (*_TRUE, *_FALSE):
+        return word in _TRUE
     raise BadValue(f"must be True or False, not `{printable(line)}`")
 
 
@@ -111,7 +54,7 @@ def as_choice(*choices: S) -> Callable[[str], S]:
 
     def judge(line: str) -> S:
         for choice in choices:
-            if line.lower() == choice:
+            if _word(line).lower() == choice:
                 return choice
         raise BadValue(f"must be one of {', '.join(choices)}, not `{printable(line)}`")
 
@@ -123,9 +66,10 @@ as_channel = as_choice(*Channel)
 
 def as_integer(low: int, high: int) -> Callable[[str], int]:
     def judge(line: str) -> int:
-        if not re.fullmatch(r"\d{1,9}", line, re.ASCII) or not low <= int(line) <= high:
+        word = _word(line)
+        if not re.fullmatch(r"\d{1,9}", word, re.ASCII) or not low <= int(word) <= high:
             raise BadValue(f"must be a whole number from {low} to {high}, not `{printable(line)}`")
-        return int(line)
+        return int(word)
 
     return judge
 
@@ -138,10 +82,13 @@ def as_seconds(line: str) -> float:
 
 
 def as_hours(line: str) -> datetime.timedelta:
-    hours = as_seconds(line)
+    """Hours; 0 is a length of time too."""
+    hours = float(line) if _NUMBER.fullmatch(line) else math.nan
+    if not hours >= 0:
+        raise BadValue(f"must be a number of hours, not `{printable(line)}`")
     if hours > 24 * 3660:
         raise BadValue(f"must be at most ten years in hours, not `{printable(line)}`")
-    if not (found := datetime.timedelta(hours=hours)):
+    if not (found := datetime.timedelta(hours=hours)) and hours:
         raise BadValue(f"must be at least a microsecond, not `{printable(line)}`")
     return found
 
@@ -154,13 +101,19 @@ def as_window(line: str) -> RefreshWindow:
 
 
 def as_path(line: str) -> Path:
+    """An absolute path; ``~``, ``~user`` and ``$HOME`` stand for homes."""
     try:
-        path = Path(line).expanduser()
+        path = Path(_HOME.sub("~", line, count=1) if _HOME.match(line) else line).expanduser()
     except RuntimeError:
         raise BadValue("begins with `~`, and that user's home is not known") from None
     if not path.is_absolute():
         raise BadValue("must be an absolute path, or begin with `~/`")
     return path
+
+
+def stands_alone(line: str) -> bool:
+    """Whether a path says by itself where it leads, and not below something."""
+    return line.startswith(("/", "~")) or _HOME.match(line) is not None
 
 
 def as_seen_path(look: Look) -> Callable[[str], Path]:
@@ -169,6 +122,20 @@ def as_seen_path(look: Look) -> Callable[[str], Path]:
     def judge(line: str) -> Path:
         path = as_path(line)
         if why := look(path):
+            raise BadValue(f"{printable(str(path), 200)} {why}")
+        return path
+
+    return judge
+
+
+def as_app_path(look: Look | None, danger: str) -> Callable[[str], Path]:
+    """An app's folder, refused with `look`'s reason, or because it must never be replaced: ``danger`` says by what."""
+
+    def judge(line: str) -> Path:
+        path = as_path(line)
+        if what := look_danger(path):
+            raise BadValue(f"{printable(str(path), 200)} {what}: {danger}")
+        if look is not None and (why := look(path)):
             raise BadValue(f"{printable(str(path), 200)} {why}")
         return path
 
@@ -184,13 +151,6 @@ def as_inner_path(line: str) -> str:
     if (found := str(path)).strip() != found or found.startswith("~"):
         raise BadValue("must not begin with `~`, and neither begin nor end with white space")
     return found
-
-
-def as_persistent_file(line: str) -> str:
-    path = as_inner_path(line)
-    if path in _RESERVED_FILES:
-        raise BadValue(f"`{path}` belongs to the release and cannot be kept from one to the next")
-    return path
 
 
 def as_environment(line: str) -> Path:
@@ -240,9 +200,13 @@ def as_branch(line: str) -> str:
 
 
 def as_repo(line: str) -> str:
-    if not _REPO.fullmatch(line):
+    """``owner/name``, or the address of a repository at GitHub, whose name is meant."""
+    repo = _word(line).rstrip("/")
+    if at_github := _GITHUB.match(repo):
+        repo = repo[at_github.end() :].removesuffix(".git")
+    if not _REPO.fullmatch(repo):
         raise BadValue(f"must be `owner/name`, not `{printable(line)}`")
-    return line
+    return repo
 
 
 def as_project(line: str) -> str:
@@ -251,29 +215,50 @@ def as_project(line: str) -> str:
     return line
 
 
+def as_channel_of(supported: tuple[Channel, ...], default: Channel, kind: str) -> Callable[[str], Channel]:
+    """A channel that apps of this type have.  One that only others have is no reason for more than the default."""
+
+    def judge(line: str) -> Channel:
+        channel: Channel = as_channel(line)
+        if channel not in supported:
+            why = f"{channel} does not exist for apps of type {kind}, only {', '.join(supported)}: {default} is used"
+            raise Partly(default, [BadValue(why)])
+        return channel
+
+    return judge
+
+
 def services(name: str) -> Rule:
-    """Services of app `name`, as words; also over several lines.  A name with spaces stands on a line of its own."""
+    """Services of app `name`, separated by blanks, commas or ends of line; others are told and left out.
+
+    A name with spaces stands on a line of its own, or between commas.
+    """
 
     def read(value: str) -> tuple[str, ...]:
-        allowed = (name, "klipper", "moonraker")
+        allowed = tuple(dict.fromkeys((name, "klipper", "moonraker")))
         found: dict[str, None] = {}
-        for offset, line in _entries(value):
-            for word in [name] if line == name else line.split():
-                if word not in allowed:
-                    names = ", ".join(dict.fromkeys(allowed))
-                    raise BadValue(f"may name {names}, not `{printable(word)}`", offset)
-                found[word] = None
+        faults = []
+        for offset, line in entries(value):
+            parts = [part.strip(" \t\"'") for part in line.split(",")]
+            for word in (word for part in parts for word in ([name] if part == name else part.split())):
+                if (service := word.removesuffix(".service")) in allowed:
+                    found[service] = None
+                else:
+                    why = f"may name {', '.join(allowed)}, not `{printable(word)}`"
+                    faults.append(BadValue(why, offset))
+        if faults:
+            raise Partly(tuple(found), faults)
         return tuple(found)
 
     return Rule(read, render.lines(render.line))
 
 
 def _read_hold(value: str) -> str:
-    text = " ".join(_judge_line(as_text, offset, line) for offset, line in _entries(value))
+    text = " ".join(judge_line(as_text, offset, line) for offset, line in entries(value))
     if not text or text.lower() in _FALSE:
         raise BadValue("takes the reason as text; leave the option out when nothing holds the app")
     return text
 
 
 # A reason for the user, over any number of lines.
-hold = Rule(_read_hold, render.text)
+hold = Rule(_read_hold, render.text).holds_back()

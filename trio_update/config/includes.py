@@ -6,6 +6,7 @@ names it, or in the file when a line of it is at fault.
 
 from __future__ import annotations
 
+import codecs
 import glob
 import os
 import stat
@@ -25,20 +26,22 @@ MAX_DEPTH = 32
 class Sources(msgspec.Struct, frozen=True):
     """All sections in order, without the includes; ``files`` in the order of their first reading.
 
-    ``incomplete``: a file could not be read, so that its sections are not known.
+    ``stops`` are those of the ``problems`` that leave it unknown what the configuration says: a file that could not be
+    read may hold anything, such as a pin or what holds an app back.
     """
 
     sections: tuple[Section, ...]
     problems: tuple[Problem, ...]
     files: tuple[str, ...]
-    incomplete: bool
+    stops: tuple[Problem, ...] = ()
+    notes: tuple[Problem, ...] = ()
 
 
 def read_sources(path: Path) -> Sources:
     """Read `path` and all that it includes.  Never raises: what cannot be read is a problem."""
     reader = _Reader()
     reader.read(path, None)
-    return Sources(tuple(reader.sections), tuple(reader.problems), tuple(reader.files), reader.incomplete)
+    return reader.sources()
 
 
 def sources_of(text: str, name: str) -> Sources:
@@ -46,13 +49,11 @@ def sources_of(text: str, name: str) -> Sources:
     reader = _Reader()
     reader.files.append(name)
     reader.walk(None, name, text)
-    return Sources(tuple(reader.sections), tuple(reader.problems), tuple(reader.files), reader.incomplete)
+    return reader.sources()
 
 
 class _Unreadable(Exception):
-    def __init__(self, why: str, line: int = 0) -> None:
-        super().__init__(why)
-        self.line = line
+    """Why a file cannot be read."""
 
 
 class _Reader:
@@ -60,10 +61,15 @@ class _Reader:
         self.sections: list[Section] = []
         self.problems: list[Problem] = []
         self.files: list[str] = []
-        self.incomplete = False
+        self.stops: list[Problem] = []
+        self.notes: list[Problem] = []
         # By real path, because two names can lead to one file: where it was included, and the files being read now.
         self._included: dict[str, str] = {}
         self._open: list[str] = []
+
+    def sources(self) -> Sources:
+        problems, stops = tuple(self.problems), tuple(self.stops)
+        return Sources(tuple(self.sections), problems, tuple(self.files), stops, tuple(self.notes))
 
     def read(self, path: Path, include: Section | None) -> None:
         file = str(path)
@@ -115,7 +121,11 @@ class _Reader:
             self.read(base / wanted, section)
             return
         # Not Path.glob(): it takes no absolute pattern, and finds hidden files such as an editor's.
-        for match in sorted(glob.glob(str(wanted), root_dir=base)):  # noqa: PTH207
+        matches = sorted(glob.glob(str(wanted), root_dir=base))  # noqa: PTH207
+        if not matches:
+            why = f"nothing is included: no file is called {printable(pattern, 200)}"
+            self.notes.append(Problem(section.file, section.line, why))
+        for match in matches:
             if not _is_folder(base / match):
                 self.read(base / match, section)
 
@@ -126,15 +136,17 @@ class _Reader:
         self.problems.append(Problem(include.file, include.line, f"cannot include {printable(file, 200)} again: {why}"))
 
     def _tell_unreadable(self, file: str, exc: _Unreadable, include: Section | None) -> None:
-        if include is None or exc.line:
-            self.incomplete = True
-            self.problems.append(Problem(file, exc.line, f"cannot read the configuration: {exc}"))
+        if include is None:
+            self._stop(Problem(file, 0, f"cannot read the configuration: {exc}"))
         else:
             self._tell_missing(include, f"cannot include {printable(file, 200)}: {exc}")
 
     def _tell_missing(self, include: Section, why: str) -> None:
-        self.incomplete = True
-        self.problems.append(Problem(include.file, include.line, why))
+        self._stop(Problem(include.file, include.line, why))
+
+    def _stop(self, problem: Problem) -> None:
+        self.problems.append(problem)
+        self.stops.append(problem)
 
 
 def _is_folder(path: Path) -> bool:
@@ -160,8 +172,9 @@ def _text_of(path: Path, depth: int) -> str:
         raise _Unreadable(exc.strerror or str(exc)) from None
     if len(data) > MAX_BYTES:
         raise _Unreadable(f"it is larger than {MAX_BYTES // 1024} KiB")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as exc:
-        line = data.count(b"\n", 0, exc.start) + 1
-        raise _Unreadable(f"byte 0x{data[exc.start]:02X} is not UTF-8; save the file as UTF-8", line) from None
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise _Unreadable("it is UTF-16; save the file as UTF-8")
+    if data and not data.strip(b"\0 \t\r\n") and b"\0" in data:
+        raise _Unreadable("it holds nothing but zero bytes, as a power cut leaves; restore it from a backup")
+    # Most bytes that are not UTF-8 stand in comments, from an editor of old.  In a value they are told when it is read.
+    return data.decode("utf-8", "surrogateescape")

@@ -42,7 +42,8 @@ class Option(msgspec.Struct, frozen=True):
 class Section(msgspec.Struct, frozen=True):
     """One section as it stands; ``faults`` are its lines that are no options.
 
-    ``name`` is what stands between the brackets, without the white space around it.
+    ``name`` is what stands between the brackets, without the white space around it.  ``bare``: the first word, in lower
+    case, of each such line, with the line: it may be the name of an option.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Section(msgspec.Struct, frozen=True):
     line: int
     options: tuple[Option, ...] = ()
     faults: tuple[Fault, ...] = ()
+    bare: tuple[tuple[int, str], ...] = ()
 
     @property
     def place(self) -> str:
@@ -82,6 +84,7 @@ class _Parser:
         self._header: tuple[str, int] | None = None
         self._options: list[tuple[str, int, list[str]]] = []
         self._faults: list[Fault] = []
+        self._bare: list[tuple[int, str]] = []
         # Lines of the option that can still be continued, and its indentation.  A faulty line takes this place too:
         # what is indented below it is part of the same mistake, and told once.
         self._open: list[str] | None = None
@@ -130,8 +133,8 @@ class _Parser:
         else:
             options = tuple(Option(name, "\n".join(lines), at) for name, at, lines in self._options)
             name, line = self._header
-            self._sections.append(Section(name, self._file, line, options, tuple(self._faults)))
-        self._options, self._faults, self._open = [], [], None
+            self._sections.append(Section(name, self._file, line, options, tuple(self._faults), tuple(self._bare)))
+        self._options, self._faults, self._bare, self._open = [], [], [], None
 
     def _begin_option(self, number: int, content: str) -> None:
         self._open = []
@@ -141,6 +144,8 @@ class _Parser:
         elif parts is None or not parts[1].strip():
             # The text is not repeated: it may be a misplaced secret.
             self._faults.append(Fault(number, "this line is not an option (`name: value`)"))
+            if parts is None:
+                self._bare.append((number, content.split(maxsplit=1)[0].lower()))
         else:
             self._open.append(parts[2].strip())
             self._options.append((parts[1].strip().lower(), number, self._open))

@@ -7,8 +7,11 @@ from typing import Protocol
 
 import msgspec
 
-from trio_update.config.convert import Table, as_branch, as_path, as_project, scalar
+from trio_update.config.convert import as_branch, as_project
+from trio_update.config.inner import environment
+from trio_update.config.rules import Table, scalar
 from trio_update.config.values import AppConfig
+from trio_update.model import Channel
 
 # A kind has a `type` of its own, which hides the builtin one in its class.
 ConfigClass = type[AppConfig]
@@ -40,6 +43,10 @@ class AppKind(Protocol):
     def keeps_strangers(self) -> bool:
         """What lies in the folder and does not belong to the app comes along into the new one."""
 
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """The channels that there are for apps of this kind."""
+
 
 class Later(msgspec.Struct, frozen=True):
     """A kind of app that is known from other servers and cannot be managed yet."""
@@ -50,7 +57,7 @@ class Later(msgspec.Struct, frozen=True):
 
 LATER: Mapping[str, Later] = {
     "python": Later(
-        {"virtualenv": scalar(as_path), "project_name": scalar(as_project), "primary_branch": scalar(as_branch)},
+        {"virtualenv": environment(), "project_name": scalar(as_project), "primary_branch": scalar(as_branch)},
         ("virtualenv",),
     )
 }

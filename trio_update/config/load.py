@@ -2,75 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from trio_update.config.apps import BUILT_IN, Judged, app_name, judge_app, judge_built_in
-from trio_update.config.convert import Table
 from trio_update.config.includes import Sources, read_sources, sources_of
 from trio_update.config.ini import Fault, Section
 from trio_update.config.kinds import AppKind, Kinds, by_type
-from trio_update.config.looks import home_folder, look_file, look_folder, real_path
+from trio_update.config.looks import home_folder, look_app, look_file, real_path
+from trio_update.config.merge import merge
 from trio_update.config.names import printable
 from trio_update.config.nesting import keep_apart
-from trio_update.config.options import (
-    Reading,
-    ServiceProvider,
-    foreign_tables,
-    read_options,
-    server_table,
-    update_manager_table,
-)
+from trio_update.config.options import ServiceProvider, foreign_tables, server_table, update_manager_table
+from trio_update.config.reading import Reading, Told, read_options
+from trio_update.config.rules import Cost, Table
 from trio_update.config.values import AppConfig, Config, DisabledApp, Problem, ServerConfig, UpdateManagerConfig, place
 from trio_update.errors import TrioUpdateError
-from trio_update.model import Channel
+
+DATA_PATH = Path("~/printer_data")
+"""Where servers of printers keep their data."""
+
+_DATA_PATH = re.compile(r"\{\s*data_path\s*\}")
 
 
 class ConfigInvalid(TrioUpdateError):
-    """The server cannot start with this configuration; `problems` holds all of them, in file order."""
+    """The server cannot start with this configuration.
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    ``problems`` holds everything that is wrong with it, in file order; ``stops`` those that keep it from starting.
+    """
+
+    def __init__(self, problems: Sequence[Problem], stops: Sequence[Problem] | None = None) -> None:
         self.problems = tuple(problems)
+        self.stops = tuple(problems if stops is None else stops)
         listed = "".join(f"\n  {problem}" for problem in self.problems)
         super().__init__(f"the configuration cannot be used, mend it and start again:{listed}")
 
 
-def read_file(path: Path, kinds: Sequence[AppKind]) -> Config:
+def read_file(path: Path, kinds: Sequence[AppKind], data_path: Path = DATA_PATH) -> Config:
     """Read a ``moonraker.conf`` with everything that it includes.  Blocks on the disk; no network.
 
-    A broken app section becomes a :class:`DisabledApp`, told in ``problems`` too; the other apps are not affected.
+    Everything that is wrong is told in ``problems`` and costs as little as is safe: an option counts as not given, an
+    app is held back (``hold`` says why) or, where it is not known what it is, becomes a :class:`DisabledApp`.
+    ``data_path`` is what ``{data_path}`` stands for.
 
     Raises:
-        ConfigInvalid: a section of the server is broken, or a file cannot be read, so that what it says is not known.
+        ConfigInvalid: the address or port to listen on cannot be used, or a file cannot be read, so that what it says
+            is not known.
     """
-    return _read(read_sources(path), path, kinds)
+    return _read(read_sources(path), path, kinds, data_path)
 
 
-def read_text(text: str, kinds: Sequence[AppKind]) -> Config:
+def read_text(text: str, kinds: Sequence[AppKind], data_path: Path = DATA_PATH) -> Config:
     """As :func:`read_file`, of a text that is in no file and can therefore include none."""
-    return _read(sources_of(text, "the text"), None, kinds)
+    return _read(sources_of(text, "the text"), None, kinds, data_path)
 
 
-def _read(sources: Sources, path: Path | None, kinds: Sequence[AppKind]) -> Config:
-    findings = Findings(list(sources.problems), fatal=sources.incomplete)
+def _read(sources: Sources, path: Path | None, kinds: Sequence[AppKind], data_path: Path) -> Config:
+    findings = Findings(sources.problems, sources.stops, sources.notes)
     by_name: dict[str, list[Section]] = {}
     by_app: dict[str, list[Section]] = {}
-    for section in sources.sections:
+    for section in _expanded(sources.sections, data_path):
         if (name := app_name(section)) is None:
-            by_name.setdefault(section.name, []).append(section)
+            findings.add_all(_misspelt(section))
+            by_name.setdefault(" ".join(section.name.split()), []).append(section)
         else:
             by_app.setdefault(name, []).append(section)
 
     update_manager = judge_update_manager(by_name, findings)
     server = judge_server(by_name, findings)
-    apps, disabled = _apps(by_app, update_manager.channel, findings, by_type(kinds))
+    apps: list[AppConfig] = []
+    disabled: list[DisabledApp] = []
+    if by_app or "update_manager" in by_name:
+        apps, disabled = _apps(by_app, update_manager, findings, by_type(kinds))
+    else:
+        why = "there is no [update_manager] section: nothing is managed, add one"
+        findings.notes.append(Problem(sources.files[0], 0, why))
     order = {file: index for index, file in enumerate(sources.files)}
 
-    def in_order(problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
         return tuple(sorted(problems, key=lambda problem: (order[problem.file], problem.line)))
 
-    if findings.fatal:
-        raise ConfigInvalid(in_order(findings.problems))
+    if findings.stops:
+        raise ConfigInvalid(in_order(findings.problems), in_order(findings.stops))
     return Config(
         source=path,
         update_manager=update_manager,
@@ -82,96 +98,121 @@ def _read(sources: Sources, path: Path | None, kinds: Sequence[AppKind]) -> Conf
     )
 
 
+def _misspelt(section: Section) -> Iterator[Told]:
+    """Names of sections are as exact as those of options are not: `[Update-Manager x]` is somebody else's section."""
+    first, *rest = section.name.split() or [""]
+    meant = first.lower().replace("-", "_")
+    if meant in ("update_manager", "trio_update") and first != meant:
+        name = printable(" ".join((meant, *rest)))
+        yield Told(section, Fault(section.line, f"this section is not read: did you mean [{name}]?"))
+
+
+def _expanded(sections: Iterable[Section], data_path: Path) -> list[Section]:
+    """The sections with ``{data_path}`` as it is written out: nothing that may stand in a file has it as a text."""
+    try:
+        written = str(data_path.expanduser())
+    except RuntimeError:
+        # Which the option that it stands in tells.
+        written = str(data_path)
+
+    def expand(section: Section) -> Section:
+        if not any("data_path" in option.value for option in section.options):
+            return section
+        options = [
+            msgspec.structs.replace(option, value=_DATA_PATH.sub(lambda _: written, option.value))
+            for option in section.options
+        ]
+        return msgspec.structs.replace(section, options=tuple(options))
+
+    return [expand(section) for section in sections]
+
+
 class Findings:
-    """Problems and notes as they come up, and whether one of them stops the start."""
+    """Problems and notes as they come up; ``stops`` are the problems with which a server cannot start.
 
-    def __init__(self, problems: list[Problem], *, fatal: bool) -> None:
-        self.problems = problems
-        self.notes: list[Problem] = []
-        self.fatal = fatal
+    ``held``: why apps are to be held back that rely on ``[update_manager]``.
+    """
 
-    def add(self, section: Section, fault: Fault, *, fatal: bool = False) -> None:
-        """What is wrong."""
-        self.problems.append(_told(section, fault))
-        self.fatal = self.fatal or fatal
+    def __init__(
+        self, problems: Iterable[Problem] = (), stops: Iterable[Problem] = (), notes: Iterable[Problem] = ()
+    ) -> None:
+        self.problems = list(problems)
+        self.stops = list(stops)
+        self.notes = list(notes)
+        self.held: list[str] = []
+
+    def add(self, section: Section, fault: Fault, cost: Cost = Cost.OPTION, whom: str = "") -> None:
+        """What is wrong, and what it costs (``whom``, if not the app that the section is about)."""
+        costs = {Cost.HOLD: f"{whom}held back: ", Cost.DISABLE: "disabled: "}
+        problem = _problem(section, fault, costs.get(cost, ""))
+        self.problems.append(problem)
+        if cost is Cost.STOP:
+            self.stops.append(problem)
+
+    def add_all(self, told: Iterable[Told]) -> None:
+        """What was told of sections."""
+        for one in told:
+            self.add(one.section, one.fault, one.cost)
 
     def note(self, section: Section, fault: Fault) -> None:
-        """What is right and has no effect."""
-        self.notes.append(_told(section, fault))
+        """What is right and worth knowing."""
+        self.notes.append(_problem(section, fault))
 
 
-def _told(section: Section, fault: Fault) -> Problem:
-    return Problem(section.file, fault.line, f"[{printable(section.name)}] {fault.why}")
+def _problem(section: Section, fault: Fault, cost: str = "") -> Problem:
+    return Problem(section.file, fault.line, f"[{printable(section.name)}] {cost}{fault.why}")
 
 
 def judge_update_manager(by_name: Mapping[str, Sequence[Section]], findings: Findings) -> UpdateManagerConfig:
-    """``[update_manager]``, once at most."""
-    return UpdateManagerConfig(**_read_own(by_name.get("update_manager", ()), update_manager_table(), findings).values)
+    """``[update_manager]``."""
+    reading = _read_section(by_name.get("update_manager", ()), update_manager_table(), findings)
+    for one in reading.told:
+        findings.add(one.section, one.fault, one.cost, "klipper and moonraker ")
+        if one.cost is Cost.HOLD:
+            findings.held.append(f"{place(one.section.file, one.fault.line)}: {one.fault.why}")
+    return UpdateManagerConfig(**reading.values)
 
 
 def judge_server(by_name: Mapping[str, Sequence[Section]], findings: Findings) -> ServerConfig:
     """``[trio_update]``, and what is read of the sections of other servers."""
-    sections = by_name.get("trio_update", ())
-    reading = _read_own(sections, server_table(look_file), findings)
+    reading = _read_section(by_name.get("trio_update", ()), server_table(look_file), findings)
+    findings.add_all(reading.told)
     values = dict(reading.values)
     provider = values.get("service_provider", ServiceProvider.NONE)
     if provider is not ServiceProvider.NONE:
         why = f"services are not restarted: service_provider {provider} is not supported by this version yet"
-        findings.add(sections[0], Fault(reading.lines["service_provider"], why))
+        given = reading.given["service_provider"]
+        findings.add(given.section, Fault(given.option.line, why))
     for name, table in foreign_tables().items():
-        values |= _read_foreign(by_name.get(name, ()), table, findings)
+        foreign = _read_section(by_name.get(name, ()), table, findings, foreign=True)
+        findings.add_all(foreign.told)
+        values |= foreign.values
     return ServerConfig(**values)
 
 
-def _read_own(sections: Sequence[Section], table: Table, findings: Findings) -> Reading:
-    result = Reading({}, {}, [])
-    for index, section in enumerate(sections):
-        reading = read_options(section, table)
-        for fault in reading.faults:
-            findings.add(section, fault, fatal=True)
-        for unused in reading.unused:
-            findings.note(section, unused)
-        if index == 0:
-            result = reading
-        else:
-            first = sections[0].place
-            findings.add(section, Fault(section.line, f"duplicate section: already at {first}"), fatal=True)
-    return result
-
-
-def _read_foreign(sections: Sequence[Section], table: Table, findings: Findings) -> dict[str, object]:
-    """Sections of another server may come in several parts; an option that is read may not."""
-    values: dict[str, object] = {}
-    found: dict[str, str] = {}
-    for section in sections:
-        reading = read_options(section, table, foreign=True)
-        for fault in reading.faults:
-            findings.add(section, fault, fatal=True)
-        for unused in reading.unused:
-            findings.note(section, unused)
-        for name, line in reading.lines.items():
-            if name in found:
-                findings.add(section, Fault(line, f"duplicate option '{name}': already at {found[name]}"), fatal=True)
-            found.setdefault(name, place(section.file, line))
-        values |= reading.values
-    return values
+def _read_section(sections: Sequence[Section], table: Table, findings: Findings, *, foreign: bool = False) -> Reading:
+    """Sections of another server may come in several parts in one file."""
+    reading = read_options(merge(sections, in_parts=foreign), table, foreign=foreign)
+    for section, fault in reading.notes:
+        findings.note(section, fault)
+    return reading
 
 
 def _apps(
-    by_app: Mapping[str, Sequence[Section]], channel: Channel, findings: Findings, kinds: Kinds
+    by_app: Mapping[str, Sequence[Section]], update_manager: UpdateManagerConfig, findings: Findings, kinds: Kinds
 ) -> tuple[list[AppConfig], list[DisabledApp]]:
-    home = home_folder()
+    home, channel = home_folder(), update_manager.channel
     built_in = {app.name: app for app in BUILT_IN if app.type in kinds}
     judged: list[Judged] = [
-        judge_app(name, sections, look_folder, kinds) for name, sections in by_app.items() if name not in built_in
+        judge_app(name, sections, look_app, kinds) for name, sections in by_app.items() if name not in built_in
     ]
     judged += [
-        judge_built_in(app, by_app.get(name, ()), home, channel, look_folder, kinds) for name, app in built_in.items()
+        judge_built_in(app, by_app.get(name, ()), home, channel, look_app, kinds, findings.held)
+        for name, app in built_in.items()
     ]
-    judged = keep_apart(judged, by_app, real_path, kinds)
+    judged = keep_apart(judged, real_path, kinds)
     for one in judged:
-        for section, fault in one.faults:
-            findings.add(section, fault)
+        findings.add_all(one.told)
         for section, note in one.notes:
             findings.note(section, note)
     return [one.app for one in judged if one.app], [one.disabled for one in judged if one.disabled]

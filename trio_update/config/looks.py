@@ -6,6 +6,8 @@ import os
 import stat
 from pathlib import Path
 
+_MISSING = "does not exist"
+
 
 def real_path(path: Path) -> Path:
     """The place that a path means, symbolic links followed."""
@@ -21,18 +23,27 @@ def home_folder() -> Path | None:
     return home if home.is_absolute() else None
 
 
+def is_missing(path: Path) -> bool:
+    """Whether nothing is there."""
+    return _stat(path) == _MISSING
+
+
 def look_folder(path: Path) -> str | None:
-    """Why `path` cannot be an app's folder, None when it can."""
+    """Why `path` cannot be used as a folder, None when it can."""
     found = _stat(path)
     if isinstance(found, str):
         return found
-    if not stat.S_ISDIR(found.st_mode):
-        return "is not a folder"
-    return look_danger(path)
+    return None if stat.S_ISDIR(found.st_mode) else "is not a folder"
+
+
+def look_app(path: Path) -> str | None:
+    """Why `path` cannot be an app's folder, None when it can, or when nothing is there."""
+    why = look_folder(path)
+    return why if why != _MISSING else None
 
 
 def look_danger(path: Path) -> str | None:
-    """Why replacing what is at ``path`` would be a disaster, None when it would not, or when nothing is there."""
+    """What is at ``path`` that must never be replaced, None when nothing is."""
     found = _stat(path)
     if isinstance(found, str):
         return None
@@ -41,9 +52,9 @@ def look_danger(path: Path) -> str | None:
     for forbidden, what in ((Path("/"), "the root of the file system"), (home, "the home folder itself")):
         other = _stat(forbidden) if forbidden else ""
         if not isinstance(other, str) and os.path.samestat(found, other):
-            return f"is {what}: an update would replace all of it"
+            return f"is {what}"
     if home is not None and real_path(home).is_relative_to(real_path(path)):
-        return "holds the home folder: an update would replace all of it"
+        return "holds the home folder"
     return None
 
 
@@ -59,6 +70,6 @@ def _stat(path: Path) -> os.stat_result | str:
     try:
         return path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        return "does not exist"
+        return _MISSING
     except OSError as exc:
         return f"cannot be looked at: {exc.strerror}"

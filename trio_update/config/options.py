@@ -1,38 +1,41 @@
-"""Which options each section may hold, how they are converted, and what is wrong with those that stand there."""
+"""Which options each section may hold, how they are read, and what it costs when a value cannot be used.
+
+What it costs is a question of what is safe.  The rules say it; why they say it:
+
+- An option that limits what an update does holds upgrades back: `pinned_commit`, `channel`, `primary_branch`, `hold`.
+  Its default would go further than the user wanted.
+- So does one that guards an update (`health_command`, `health_url`) or says what it must not take away
+  (`persistent_files`), or what the new version needs (`virtualenv`, `requirements`, `enable_node_updates`, …).
+- One that says what the app is costs the app: `type`, `path`, `repo`, and `forge_url`, because the same name at another
+  forge is another project.
+- `keep_versions`: nothing is pruned.  What was not kept cannot be had back without a network.
+- `github_api_url`: no GitHub at all.  Somebody who has one of their own did not mean github.com, least of all for
+  their token.
+- `origin`: none.  Whoever wrote one meant no other, so that the official one does not step in for klipper either.
+- `enable_auto_refresh`, `enable_system_updates`: no.  `enable_api_key`: yes.  A list of who is trusted without the odd
+  entry trusts less.
+- `host`, `port`: the start.  Where else would clients find the server, and who would find it there?
+- Everything else (how an app is shown, how often it is looked after): the default.
+"""
 
 from __future__ import annotations
 
-import difflib
 import enum
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
 from trio_update.config import addresses as net
 from trio_update.config import convert as to
 from trio_update.config import render
-from trio_update.config.convert import Look, Rule, Table, listing, scalar
-from trio_update.config.ini import Fault, Section
+from trio_update.config.convert import Look
 from trio_update.config.kinds import LATER, Kinds
-from trio_update.config.names import printable
-from trio_update.config.render import BadValue
+from trio_update.config.rules import Rule, Table, listing, scalar
+from trio_update.model import Channel
 
-# What may be set for klipper and moonraker, whose places and origins are known.
-OVERRIDES = (
-    "channel",
-    "pinned_commit",
-    "refresh_interval",
-    "report_anomalies",
-    "hold",
-    "health_command",
-    "health_url",
-    "health_timeout",
-    "keep_versions",
-)
-
-
-_NOT_YET = "is accepted and not used by this version yet"
+# Answers nobody (RFC 2606).
+_NO_GITHUB = "https://github.invalid"
+_KEEP_ALL = 1000
 
 
 class ServiceProvider(enum.StrEnum):
@@ -42,34 +45,25 @@ class ServiceProvider(enum.StrEnum):
     NONE = "none"
 
 
-class Reading(msgspec.Struct):
-    """A section's options: values by name, the lines they stand on, every fault, and what has no effect yet."""
-
-    values: dict[str, Any]
-    lines: dict[str, int]
-    faults: list[Fault]
-    unused: list[Fault] = []
-
-
 def update_manager_table() -> Table:
     """``[update_manager]``."""
     return {
-        "enable_auto_refresh": scalar(to.as_flag),
+        "enable_auto_refresh": scalar(to.as_flag).otherwise(False),
         "refresh_window": scalar(to.as_window, render.window),
         "refresh_interval": scalar(to.as_hours, render.hours),
-        "enable_system_updates": scalar(to.as_flag).not_yet(),
+        "enable_system_updates": scalar(to.as_flag).otherwise(False).not_yet(),
         "enable_packagekit": scalar(to.as_flag).not_yet(),
-        "channel": scalar(to.as_channel),
+        "channel": scalar(to.as_channel).holds_back(),
     }
 
 
 def server_table(look_file: Look) -> Table:
     """``[trio_update]``."""
     return {
-        "host": scalar(net.as_host),
-        "port": scalar(to.as_integer(0, 65535)),
+        "host": scalar(net.as_host).stops(),
+        "port": scalar(to.as_integer(0, 65535)).stops(),
         "moonraker_url": scalar(net.as_base_url).not_yet(),
-        "github_api_url": scalar(net.as_base_url),
+        "github_api_url": scalar(net.as_base_url).otherwise(_NO_GITHUB),
         "github_url": scalar(net.as_base_url),
         "github_token_file": scalar(to.as_seen_path(look_file)),
         "max_concurrent_refreshes": scalar(to.as_integer(1, 1000)),
@@ -90,23 +84,21 @@ def foreign_tables() -> Mapping[str, Table]:
     }
 
 
-def app_table(kind: str, name: str, look_folder: Look, kinds: Kinds) -> Table:
-    """``[update_manager NAME]`` of one type."""
+def app_table(kind: str, name: str, look: Look | None, kinds: Kinds) -> Table:
+    """``[update_manager NAME]`` of one type; ``look`` judges its folder."""
     own = kinds[kind].options if kind in kinds else LATER[kind].options
-    return {**_common(name, look_folder, kinds), **own}
+    place = {
+        "channel": _channel(kind, look, kinds),
+        "path": scalar(to.as_app_path(look, _danger(kind, kinds))).identifies(),
+    }
+    return {**_common(name, kinds), **place, **own}
 
 
-def override_table(kind: str, name: str, look_folder: Look, kinds: Kinds) -> Table:
-    """``[update_manager klipper]`` and ``[update_manager moonraker]``."""
-    table = app_table(kind, name, look_folder, kinds)
-    return {option: table[option] for option in OVERRIDES}
-
-
-def any_app_table(name: str, look_folder: Look, kinds: Kinds) -> Table:
+def any_app_table(name: str, look: Look | None, kinds: Kinds) -> Table:
     """All options of all types, for a section whose type is not known."""
     table: dict[str, Rule] = {}
     for kind in known_types(kinds):
-        table |= app_table(kind, name, look_folder, kinds)
+        table |= app_table(kind, name, look, kinds)
     return table
 
 
@@ -120,48 +112,32 @@ def known_types(kinds: Kinds) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*kinds, *LATER)))
 
 
-def _common(name: str, look_folder: Look, kinds: Kinds) -> dict[str, Rule]:
+def _channel(kind: str, look: Look | None, kinds: Kinds) -> Rule:
+    if kind not in kinds or look is None:
+        # In code the status tells it, as it does of every app that is at odds with its kind.
+        return scalar(to.as_channel).holds_back()
+    default = next(one.default for one in msgspec.structs.fields(kinds[kind].config) if one.name == "channel")
+    return scalar(to.as_channel_of(kinds[kind].channels, Channel(default), kind)).holds_back()
+
+
+def _danger(kind: str, kinds: Kinds) -> str:
+    """What would happen to a folder that must never be replaced."""
+    if kind not in kinds or not kinds[kind].replaces_folder:
+        return "what is the app's could not be told from what is yours, give it a folder of its own"
+    return f"{'a hard recovery' if kinds[kind].keeps_strangers else 'an update'} would replace all of it"
+
+
+def _common(name: str, kinds: Kinds) -> dict[str, Rule]:
     return {
-        "type": scalar(to.as_choice(*known_types(kinds))),
-        "channel": scalar(to.as_channel),
-        "path": scalar(to.as_seen_path(look_folder)),
+        "type": scalar(to.as_choice(*known_types(kinds))).identifies(),
         "refresh_interval": scalar(to.as_hours, render.hours),
         "info_tags": listing(to.as_text),
         "report_anomalies": scalar(to.as_flag),
         "managed_services": to.services(name),
         "is_system_service": scalar(to.as_flag),
-        "health_command": scalar(to.as_command, render.command),
-        "health_url": scalar(net.as_web_url),
+        "health_command": scalar(to.as_command, render.command, verbatim=True).holds_back(),
+        "health_url": scalar(net.as_web_url).holds_back(),
         "health_timeout": scalar(to.as_seconds),
-        "keep_versions": scalar(to.as_integer(0, 1000)),
+        "keep_versions": scalar(to.as_integer(0, _KEEP_ALL)).otherwise(_KEEP_ALL),
         "hold": to.hold,
     }
-
-
-def read_options(section: Section, table: Table, *, foreign: bool = False) -> Reading:
-    """Convert a section's options by `table`; in a `foreign` one everything that is not in the table is passed over."""
-    reading = Reading({}, {}, [] if foreign else list(section.faults))
-    for option in section.options:
-        rule = table.get(option.name)
-        if rule is None:
-            if not foreign:
-                reading.faults.append(Fault(option.line, _unknown(option.name, table)))
-            continue
-        if option.name in reading.lines:
-            first = reading.lines[option.name]
-            reading.faults.append(Fault(option.line, f"duplicate option '{option.name}': already on line {first}"))
-            continue
-        reading.lines[option.name] = option.line
-        try:
-            reading.values[option.name] = rule(option.value)
-            if not rule.used:
-                reading.unused.append(Fault(option.line, f"'{option.name}' {_NOT_YET}"))
-        except BadValue as exc:
-            reading.faults.append(Fault(option.line + exc.offset, f"'{option.name}' {exc}"))
-    return reading
-
-
-def _unknown(name: str, table: Table) -> str:
-    near = difflib.get_close_matches(name[:64], table, n=1)
-    hint = f": did you mean '{near[0]}'?" if near else ""
-    return f"unknown option '{printable(name)}'{hint}"

@@ -9,7 +9,7 @@ from typing import ClassVar
 import msgspec
 from msgspec.structs import force_setattr
 
-from trio_update.config.names import split_url
+from trio_update.config.names import printable, split_url
 from trio_update.model import AppName, Channel
 
 
@@ -29,7 +29,9 @@ class Problem(msgspec.Struct, frozen=True):
 
 def place(file: str, line: int) -> str:
     """Where something stands, as editors and compilers write it."""
-    return f"{file}:{line}" if line else file
+    # A file's name need not be text.
+    shown = printable(file, 4096)
+    return f"{shown}:{line}" if line else shown
 
 
 class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +78,7 @@ class AppConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DisabledApp(msgspec.Struct, frozen=True, kw_only=True):
-    """A section that could not be used: the other apps are not affected."""
+    """An app of which the configuration does not say what it is, or whose folder must not be replaced."""
 
     name: str
     type: str | None
@@ -142,8 +144,8 @@ def _web_host(api_url: object) -> str:
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """A whole configuration, from a file or made in code.  ``apps`` are in file order, klipper and moonraker last.
 
-    ``problems`` holds everything that was reported and did not stop the start; ``notes`` what is right and has no
-    effect yet.
+    ``problems`` holds everything that is wrong and did not stop the start; ``notes`` what is right and worth knowing:
+    it has no effect yet, or not as the disk is now.
     """
 
     source: Path | None = None

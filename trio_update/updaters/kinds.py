@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from trio_update.config import AppConfig, Config, Table, judge_code, read_file, read_text
+from trio_update.config import DATA_PATH, AppConfig, Config, Table, judge_code, read_file, read_text
 from trio_update.errors import TrioUpdateError
-from trio_update.model import AppStatus
+from trio_update.model import AppStatus, Channel
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -55,6 +55,7 @@ class Kind:
             the journal, may lie in it.
         keeps_strangers: What lies in the folder and does not belong to the app comes along into the new one, other
             apps too.
+        channels: The channels that there are for apps of this kind.
 
     ``effects`` and ``make`` are called when a manager opens, and import what they need only then.
 
@@ -70,6 +71,7 @@ class Kind:
     make: Callable[[Any, Tools], Updater]
     replaces_folder: bool = True
     keeps_strangers: bool = False
+    channels: tuple[Channel, ...] = tuple(Channel)
 
     def __post_init__(self) -> None:
         tag = self.config.__struct_config__.tag
@@ -160,22 +162,24 @@ def _kind_of(entry: EntryPoint) -> Kind:
     return kind
 
 
-def load_config(path: Path, kinds: Sequence[Kind] = ()) -> Config:
+def load_config(path: Path, kinds: Sequence[Kind] = (), *, data_path: Path = DATA_PATH) -> Config:
     """Read a ``moonraker.conf`` with everything that it includes.  Blocks on the disk; no network.
 
-    A broken app section becomes a :class:`DisabledApp`, told in ``problems`` too; the other apps are not affected.
-    ``kinds`` are understood besides the built-in ones.
+    Everything that is wrong is told in ``problems`` and costs as little as is safe: an option counts as not given, an
+    app is held back (``hold`` says why) or, where it is not known what it is, becomes a :class:`DisabledApp`.
+    ``kinds`` are understood besides the built-in ones.  ``data_path`` is what ``{data_path}`` stands for.
 
     Raises:
-        ConfigInvalid: a section of the server is broken, or a file cannot be read, so that what it says is not known.
+        ConfigInvalid: the address or port to listen on cannot be used, or a file cannot be read, so that what it says
+            is not known.
         KindInvalid: two kinds are of one type.
     """
-    return read_file(path, all_kinds(kinds))
+    return read_file(path, all_kinds(kinds), data_path)
 
 
-def parse_config(text: str, kinds: Sequence[Kind] = ()) -> Config:
+def parse_config(text: str, kinds: Sequence[Kind] = (), *, data_path: Path = DATA_PATH) -> Config:
     """As :func:`load_config`, of the text itself; it can include no files."""
-    return read_text(text, all_kinds(kinds))
+    return read_text(text, all_kinds(kinds), data_path)
 
 
 def judge_config(config: Config, kinds: Sequence[Kind] = ()) -> Config:

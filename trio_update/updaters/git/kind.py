@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from trio_update.config import AppConfig, render
+from trio_update.config import AppConfig, inner, render
 from trio_update.config import addresses as net
 from trio_update.config import convert as to
-from trio_update.config.convert import listing, scalar
+from trio_update.config.rules import listing, scalar
 from trio_update.model import AppStatus, Channel, Commit, Unknown
 from trio_update.updaters.kinds import Kind
 
@@ -69,21 +69,21 @@ GIT_REPO = Kind(
     config=GitRepoConfig,
     status=GitStatus,
     options={
-        "origin": scalar(net.as_remote),
-        "primary_branch": scalar(to.as_branch),
-        "pinned_commit": scalar(to.as_pin),
+        "origin": scalar(net.as_remote).missed("a clone that is damaged beyond repair cannot be made anew without it"),
+        "primary_branch": scalar(to.as_branch).holds_back(),
+        "pinned_commit": scalar(to.as_pin).holds_back(),
         "moved_origin": scalar(net.as_remote),
-        "env": scalar(to.as_environment).not_yet(),
-        "virtualenv": scalar(to.as_path).not_yet(),
-        "venv_args": scalar(to.as_quoted).not_yet(),
+        "env": inner.interpreter().not_yet(),
+        "virtualenv": inner.environment().not_yet(),
+        "venv_args": scalar(to.as_quoted, verbatim=True).holds_back().not_yet(),
         # Read to refuse an upgrade that needs other packages than the installed version does.
-        "requirements": scalar(to.as_inner_path),
-        "system_dependencies": scalar(to.as_inner_path),
-        "install_script": scalar(to.as_inner_path),
-        "enable_node_updates": scalar(to.as_flag),
+        "requirements": inner.dependency_file(),
+        "system_dependencies": inner.dependency_file(),
+        "install_script": inner.dependency_file(),
+        "enable_node_updates": scalar(to.as_flag).holds_back(),
         "pip_environment_variables": listing(to.as_assignment, render.assignment).not_yet(),
     },
-    required=("path", "origin"),
+    required=("path",),
     effects=_effects,
     make=_make,
     # A hard recovery does; untracked files come along.

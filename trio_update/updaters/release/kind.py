@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from trio_update.config import AppConfig, Table
+from trio_update.config import AppConfig, Table, inner
 from trio_update.config import addresses as net
 from trio_update.config import convert as to
-from trio_update.config.convert import listing, scalar
+from trio_update.config.rules import scalar
 from trio_update.model import AppStatus, Channel, RemoteRelease
 from trio_update.updaters.kinds import Kind
 
@@ -124,9 +124,11 @@ def _make(config: ReleaseConfig, tools: Tools) -> Updater:
 
 _OPTIONS: Table = {
     "repo": scalar(to.as_repo),
-    "persistent_files": listing(to.as_persistent_file),
-    "forge_url": scalar(net.as_base_url),
+    "persistent_files": inner.persistent_files(),
+    # The same name at another forge is another project.
+    "forge_url": scalar(net.as_base_url).identifies(),
 }
+_CHANNELS = (Channel.STABLE, Channel.BETA)
 
 WEB = Kind(
     config=WebConfig,
@@ -134,6 +136,7 @@ WEB = Kind(
     options=_OPTIONS,
     effects=_effects,
     make=_make,
+    channels=_CHANNELS,
 )
 
 ZIP = Kind(
@@ -141,22 +144,24 @@ ZIP = Kind(
     status=ZipStatus,
     options={
         **_OPTIONS,
-        "virtualenv": scalar(to.as_path),
+        "virtualenv": inner.environment(),
         # Read to refuse an upgrade that needs other packages than the installed version does.
-        "requirements": scalar(to.as_inner_path),
-        "system_dependencies": scalar(to.as_inner_path),
-        "enable_node_updates": scalar(to.as_flag),
+        "requirements": inner.dependency_file(),
+        "system_dependencies": inner.dependency_file(),
+        "enable_node_updates": scalar(to.as_flag).holds_back(),
     },
     effects=_effects,
     make=_make,
+    channels=_CHANNELS,
 )
 
 EXECUTABLE = Kind(
     config=ExecutableConfig,
     status=ExecutableStatus,
-    options={**_OPTIONS, "system_dependencies": scalar(to.as_inner_path).not_yet()},
+    options={**_OPTIONS, "system_dependencies": inner.dependency_file().not_yet()},
     effects=_effects,
     make=_make,
+    channels=_CHANNELS,
     # Nothing of its folder is replaced but the program.
     replaces_folder=False,
 )

@@ -1,0 +1,1 @@
+"""What apps need besides their own files: parsers and decisions that several kinds of app share."""
