@@ -411,6 +411,7 @@ async def test_a_refused_handshake(status: int, hint: str) -> None:
         ["rollback"],
         ["history", "--limit", "0"],
         ["status", "--nonsense"],
+        ["recover", "klipper", "--deps"],
         [],
     ],
 )
