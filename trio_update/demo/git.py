@@ -1,4 +1,4 @@
-"""git as the playground runs it: always the same author and dates, nobody's configuration, this machine only."""
+"""git as the playground runs it: always the same author and dates, no user's configuration, this machine only."""
 
 from __future__ import annotations
 

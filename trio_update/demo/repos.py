@@ -180,7 +180,7 @@ def clone(
     """Clone into ``target``, as if ``behind`` commits ago: what came later is not there, neither objects nor tags.
 
     ``url`` is where the clone fetches from (default: the upstream's path, as a ``file`` URL).  ``depth`` makes it
-    shallow.  The clone stays behind only as long as nobody fetches.
+    shallow.  The clone stays behind until the next fetch.
     """
     url = url or upstream.path.as_uri()
     commit = upstream.commits()[-1 - behind]
