@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
@@ -22,7 +21,7 @@ from trio_update.engine.lane import JobRunner
 from trio_update.engine.lifetime import HostErrors, Lifetime
 from trio_update.engine.manager import Manager, Parts
 from trio_update.engine.records import Records
-from trio_update.engine.recovery import settle_all
+from trio_update.engine.recovery import resume_all
 from trio_update.engine.refresh import Refresher
 from trio_update.engine.routine import Routine
 from trio_update.engine.startup import (
@@ -46,13 +45,14 @@ from trio_update.host.processes.strays import end_orphans
 from trio_update.host.services import NoServices, Services
 from trio_update.host.store import Store, open_store
 from trio_update.host.threads import in_thread
+from trio_update.logs import get_logger
 from trio_update.model import AppName, AppStatus, JobId
 from trio_update.updaters.base import Tools, Updater
 from trio_update.updaters.kinds import Kind, all_kinds, effects_of, judge_config
 
 __all__ = ["Job", "Manager", "open_manager"]
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ async def _with_tools(options: _Options, runner: Runner) -> AsyncIterator[Manage
         saved = data_path / "trio_update" / "saved"
         means = Means(journal, Records(board, store), tools, options.services, options.gate, saved)
         changed = await restore(config, kind_of, store, board, updaters)
-        last_id = await settle_all(journal, updaters, tools, store, board)
+        last_id = await resume_all(journal, updaters, tools, store, board)
         async with _at_work(options, _Made(means, updaters, board, store, last_id), changed) as manager:
             yield manager
 

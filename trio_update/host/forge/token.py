@@ -1,8 +1,7 @@
-"""The token for GitHub, out of a file of the user's.  It is told to nobody: not in errors, not in the log."""
+"""The token for GitHub, out of a file of the user's.  It stays here: no error and no log quotes it."""
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import stat
@@ -11,8 +10,9 @@ from pathlib import Path
 
 from trio_update.errors import OperationFailed
 from trio_update.host.threads import in_thread
+from trio_update.logs import get_logger
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 # GitHub's own have 40 to 255 characters, and it says that they may grow.
 _LONGEST = 4096

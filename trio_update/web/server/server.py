@@ -14,7 +14,6 @@ What is wrong with stock Hypercorn, and where it is put right:
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -28,12 +27,13 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ASGIFramework, LifespanState
 
 from trio_update.errors import StartFailed
+from trio_update.logs import get_logger
 from trio_update.web.server.limits import DEFAULT_LIMITS, Limits, Settings
 from trio_update.web.server.tcp import Connection
 
 __all__ = ["DEFAULT_LIMITS", "Limits", "serve"]
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
@@ -173,7 +173,7 @@ async def _listening_socket(
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         # Accepted sockets inherit all of these.  The user time-out ends connections whose client acknowledges nothing
-        # or keeps its window shut while nobody here is sending; keep-alive finds clients that lost their power.
+        # or keeps its window shut while nothing is being sent; keep-alive finds clients that lost their power.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(limits.send_seconds * 1000))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
