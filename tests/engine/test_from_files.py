@@ -10,6 +10,7 @@ from tests.support.upstream import Upstream, git
 from trio_update import load_config
 from trio_update.engine.manager import open_manager
 from trio_update.errors import OperationFailed, Reason, Refused
+from trio_update.model import AppName
 
 # Port 9 answers nobody.
 OFFLINE = "[trio_update]\ngithub_api_url: http://127.0.0.1:9\n"
@@ -31,7 +32,7 @@ async def test_an_app_that_is_not_installed_is_shown_as_invalid(tmp_path: Path, 
         await manager.wait_ready()
         await manager.refresh("app")
         status = manager.status()
-        app = status.version_info["app"]
+        app = status.version_info[AppName("app")]
         assert not app.is_valid
         assert any(str(tmp_path / parent / "app") in warning for warning in app.warnings)
         assert any("does not exist: the app is not installed" in warning for warning in status.config_warnings)
@@ -55,7 +56,7 @@ async def test_an_app_is_held_back_by_what_is_wrong_in_its_section(tmp_path: Pat
     async with open_manager(load_config(path), data_path=tmp_path / "data") as manager:
         await manager.wait_ready()
         await manager.refresh("app")
-        app = manager.status().version_info["app"]
+        app = manager.status().version_info[AppName("app")]
         assert app.is_valid
         assert app.hold.startswith(f"{path}:9: 'pinned_commit' must be a commit's hash")
         with pytest.raises(Refused) as refused:

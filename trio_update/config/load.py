@@ -62,15 +62,7 @@ def read_text(text: str, kinds: Sequence[AppKind], data_path: Path = DATA_PATH) 
 
 def _read(sources: Sources, path: Path | None, kinds: Sequence[AppKind], data_path: Path) -> Config:
     findings = Findings(sources.problems, sources.stops, sources.notes)
-    by_name: dict[str, list[Section]] = {}
-    by_app: dict[str, list[Section]] = {}
-    for section in _expanded(sources.sections, data_path):
-        if (name := app_name(section)) is None:
-            findings.add_all(_misspelt(section))
-            by_name.setdefault(" ".join(section.name.split()), []).append(section)
-        else:
-            by_app.setdefault(name, []).append(section)
-
+    by_name, by_app = _sorted(_expanded(sources.sections, data_path), findings)
     update_manager = judge_update_manager(by_name, findings)
     server = judge_server(by_name, findings)
     apps: list[AppConfig] = []
@@ -96,6 +88,21 @@ def _read(sources: Sources, path: Path | None, kinds: Sequence[AppKind], data_pa
         problems=in_order(findings.problems),
         notes=in_order(findings.notes),
     )
+
+
+def _sorted(
+    sections: Iterable[Section], findings: Findings
+) -> tuple[dict[str, list[Section]], dict[str, list[Section]]]:
+    """The sections by their names, and those of apps by the app's."""
+    by_name: dict[str, list[Section]] = {}
+    by_app: dict[str, list[Section]] = {}
+    for section in sections:
+        if (name := app_name(section)) is None:
+            findings.add_all(_misspelt(section))
+            by_name.setdefault(" ".join(section.name.split()), []).append(section)
+        else:
+            by_app.setdefault(name, []).append(section)
+    return by_name, by_app
 
 
 def _misspelt(section: Section) -> Iterator[Told]:
