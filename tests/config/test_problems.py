@@ -188,6 +188,29 @@ def test_an_app_inside_another_is_not_replaced_with_it(
     assert [app.name for app in config.apps] == ["app"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "path", "danger"),
+    [
+        ("git_repo", "~/printer_data", "a hard recovery"),
+        ("web", "~/printer_data", "an update"),
+        ("zip", "~/alias", "an update"),
+        ("executable", "~/printer_data", None),
+        ("web", "~/printer_data/web", None),
+    ],
+)
+def test_an_app_whose_folder_holds_the_servers_data_is_not_managed(
+    load: Load, home: Path, kind: str, path: str, danger: str | None
+) -> None:
+    (home / "printer_data" / "web").mkdir(parents=True)
+    (home / "alias").symlink_to("printer_data")
+    source = "origin: /srv/x" if kind == "git_repo" else "repo: a/b"
+    config = load(f"[update_manager it]\ntype: {kind}\npath: {path}\n{source}\n")
+    assert len(config.problems) == len(config.disabled) == (danger is not None)
+    for disabled in config.disabled:
+        assert disabled.reasons[0].startswith(f"'path' {path.replace('~', str(home))} holds DATA_PATH, {home}/printer")
+        assert f": {danger} would replace that too" in disabled.reasons[0]
+
+
 def test_lines_within_a_value_are_told(told: Told) -> None:
     assert told(
         f"{APP}managed_services:\n  app\n\n  # comment\n  cron\n"

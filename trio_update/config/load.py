@@ -15,7 +15,7 @@ from trio_update.config.kinds import AppKind, Kinds, by_type
 from trio_update.config.looks import home_folder, look_app, look_file, real_path
 from trio_update.config.merge import merge
 from trio_update.config.names import printable
-from trio_update.config.nesting import keep_apart
+from trio_update.config.nesting import keep_apart, keep_data
 from trio_update.config.options import ServiceProvider, foreign_tables, server_table, update_manager_table
 from trio_update.config.reading import Reading, Told, read_options
 from trio_update.config.rules import Cost, Table
@@ -62,21 +62,14 @@ def read_text(text: str, kinds: Sequence[AppKind], data_path: Path = DATA_PATH) 
 
 def _read(sources: Sources, path: Path | None, kinds: Sequence[AppKind], data_path: Path) -> Config:
     findings = Findings(sources.problems, sources.stops, sources.notes)
-    by_name: dict[str, list[Section]] = {}
-    by_app: dict[str, list[Section]] = {}
-    for section in _expanded(sources.sections, data_path):
-        if (name := app_name(section)) is None:
-            findings.add_all(_misspelt(section))
-            by_name.setdefault(" ".join(section.name.split()), []).append(section)
-        else:
-            by_app.setdefault(name, []).append(section)
-
+    data_path = _at_home(data_path)
+    by_name, by_app = _sorted(_expanded(sources.sections, str(data_path)), findings)
     update_manager = judge_update_manager(by_name, findings)
     server = judge_server(by_name, findings)
     apps: list[AppConfig] = []
     disabled: list[DisabledApp] = []
     if by_app or "update_manager" in by_name:
-        apps, disabled = _apps(by_app, update_manager, findings, by_type(kinds))
+        apps, disabled = _apps(by_app, update_manager, data_path, findings, by_type(kinds))
     else:
         why = "there is no [update_manager] section: nothing is managed, add one"
         findings.notes.append(Problem(sources.files[0], 0, why))
@@ -98,6 +91,21 @@ def _read(sources: Sources, path: Path | None, kinds: Sequence[AppKind], data_pa
     )
 
 
+def _sorted(
+    sections: Iterable[Section], findings: Findings
+) -> tuple[dict[str, list[Section]], dict[str, list[Section]]]:
+    """The sections by their names, and those of apps by the app's."""
+    by_name: dict[str, list[Section]] = {}
+    by_app: dict[str, list[Section]] = {}
+    for section in sections:
+        if (name := app_name(section)) is None:
+            findings.add_all(_misspelt(section))
+            by_name.setdefault(" ".join(section.name.split()), []).append(section)
+        else:
+            by_app.setdefault(name, []).append(section)
+    return by_name, by_app
+
+
 def _misspelt(section: Section) -> Iterator[Told]:
     """Names of sections are as exact as those of options are not: `[Update-Manager x]` is somebody else's section."""
     first, *rest = section.name.split() or [""]
@@ -107,13 +115,16 @@ def _misspelt(section: Section) -> Iterator[Told]:
         yield Told(section, Fault(section.line, f"this section is not read: did you mean [{name}]?"))
 
 
-def _expanded(sections: Iterable[Section], data_path: Path) -> list[Section]:
-    """The sections with ``{data_path}`` as it is written out: nothing that may stand in a file has it as a text."""
+def _at_home(path: Path) -> Path:
     try:
-        written = str(data_path.expanduser())
+        return path.expanduser()
     except RuntimeError:
-        # Which the option that it stands in tells.
-        written = str(data_path)
+        # The option that it stands in tells that.
+        return path
+
+
+def _expanded(sections: Iterable[Section], written: str) -> list[Section]:
+    """The sections with ``{data_path}`` as it is written out: nothing that may stand in a file has it as a text."""
 
     def expand(section: Section) -> Section:
         if not any("data_path" in option.value for option in section.options):
@@ -199,7 +210,11 @@ def _read_section(sections: Sequence[Section], table: Table, findings: Findings,
 
 
 def _apps(
-    by_app: Mapping[str, Sequence[Section]], update_manager: UpdateManagerConfig, findings: Findings, kinds: Kinds
+    by_app: Mapping[str, Sequence[Section]],
+    update_manager: UpdateManagerConfig,
+    data_path: Path,
+    findings: Findings,
+    kinds: Kinds,
 ) -> tuple[list[AppConfig], list[DisabledApp]]:
     home, channel = home_folder(), update_manager.channel
     built_in = {app.name: app for app in BUILT_IN if app.type in kinds}
@@ -210,7 +225,7 @@ def _apps(
         judge_built_in(app, by_app.get(name, ()), home, channel, look_app, kinds, findings.held)
         for name, app in built_in.items()
     ]
-    judged = keep_apart(judged, real_path, kinds)
+    judged = keep_data(keep_apart(judged, real_path, kinds), data_path, real_path, kinds)
     for one in judged:
         findings.add_all(one.told)
         for section, note in one.notes:

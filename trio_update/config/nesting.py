@@ -1,4 +1,4 @@
-"""Apps whose folders lie in one another."""
+"""Apps whose folders lie in one another, or hold the server's data."""
 
 from __future__ import annotations
 
@@ -39,3 +39,23 @@ def _judge(one: Judged, app: AppConfig, kind: AppKind, places: Sequence[tuple[Ap
         )
         return disable(one, app.name, kind.type, why)
     return one
+
+
+def keep_data(judged: Sequence[Judged], data_path: Path, resolve: Resolve, kinds: Kinds) -> list[Judged]:
+    """Disable each app in whose folder ``data_path`` lies: what replaces the folder would take the journal with it."""
+    data = resolve(data_path)
+    of_app = {kind.config: kind for kind in kinds.values()}
+
+    def judge(one: Judged) -> Judged:
+        if one.app is None or not (kind := of_app[type(one.app)]).replaces_folder:
+            return one
+        if not data.is_relative_to(resolve(one.app.path)):
+            return one
+        what = "a hard recovery" if kind.keeps_strangers else "an update"
+        why = (
+            f"'path' {printable(str(one.app.path), 200)} holds DATA_PATH, {printable(str(data_path), 200)}: "
+            f"{what} would replace that too. Choose another one of the two"
+        )
+        return disable(one, one.app.name, kind.type, why)
+
+    return [judge(one) for one in judged]
