@@ -10,7 +10,6 @@ from tests.support.upstream import Upstream, git
 from trio_update import AppName, load_config
 from trio_update.engine.opening import open_manager
 from trio_update.errors import OperationFailed, Reason, Refused
-from trio_update.model import AppName
 
 # Port 9 answers nobody.
 OFFLINE = "[trio_update]\ngithub_api_url: http://127.0.0.1:9\n"
