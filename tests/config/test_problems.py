@@ -541,6 +541,8 @@ def test_lines_in_no_section_are_told(load: Load, told: Told) -> None:
 
 def test_what_has_no_effect_yet_is_noted_and_no_problem(load: Load, home: Path) -> None:
     (home / "app").mkdir(exist_ok=True)
+    (home / "app" / "r.txt").touch()
+    (home / "v").mkdir()
     (home / "klipper").mkdir()
     config = load(
         f"{APP}venv_args: -x\nvirtualenv: ~/v\nrequirements: r.txt\n"
@@ -566,6 +568,6 @@ def test_what_has_no_effect_yet_is_noted_and_no_problem(load: Load, home: Path) 
 
 
 def test_a_section_that_is_disabled_has_problems_and_no_notes(load: Load) -> None:
-    config = load(f"{APP}venv_args: -x\ncolour: blue\n")
-    assert len(config.problems) == 1
+    config = load("[update_manager app]\ntype: git_repo\npath: x\norigin: https://example.org/a/b\nvenv_args: -x\n")
+    assert len(config.problems) == len(config.disabled) == 1
     assert config.notes == ()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.raising import Raising
 from tests.support.upstream import Upstream, git
 from trio_update import AppName, load_config
 from trio_update.engine.opening import open_manager
@@ -38,7 +39,7 @@ async def test_an_app_that_is_not_installed_is_shown_as_invalid(tmp_path: Path, 
         (plan,) = await manager.plan("app")
         assert plan.refusals
         with pytest.raises((Refused, OperationFailed), match=str(tmp_path / parent / "app")):
-            await manager.upgrade("app", who="a test")
+            await Raising(manager).upgrade("app", who="a test")
     assert not (tmp_path / "gone").exists()
 
 
@@ -59,7 +60,7 @@ async def test_an_app_is_held_back_by_what_is_wrong_in_its_section(tmp_path: Pat
         assert app.is_valid
         assert app.hold.startswith(f"{path}:9: 'pinned_commit' must be a commit's hash")
         with pytest.raises(Refused) as refused:
-            await manager.upgrade("app", who="a test")
+            await Raising(manager).upgrade("app", who="a test")
         assert refused.value.reason is Reason.HELD
         assert f"{path}:9: " in str(refused.value)
     # The same without the line that is wrong: what lies outside the app's folder is in nobody's way.
@@ -67,5 +68,5 @@ async def test_an_app_is_held_back_by_what_is_wrong_in_its_section(tmp_path: Pat
     async with open_manager(load_config(path), data_path=tmp_path / "data") as manager:
         await manager.wait_ready()
         await manager.refresh("app")
-        await manager.upgrade("app", who="a test")
+        await Raising(manager).upgrade("app", who="a test")
         assert git(tmp_path / "app", "rev-parse", "HEAD") == upstream.head
