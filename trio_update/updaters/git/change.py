@@ -10,11 +10,12 @@ from pathlib import Path
 from trio_update.errors import OperationFailed
 from trio_update.host.files import durable
 from trio_update.host.git.folder import GitFolder
-from trio_update.host.git.output import Difference, text
+from trio_update.host.git.output import Difference
 from trio_update.host.git.repository import Repository
 from trio_update.host.threads import in_thread
 from trio_update.model import Unknown
 from trio_update.updaters.git.facts import Change, Seen
+from trio_update.updaters.git.locked import locked_paths
 from trio_update.updaters.space import Disk
 
 
@@ -39,7 +40,7 @@ async def look_at_restore(repository: Repository, seen: Seen, new: str) -> Chang
     head = seen.tree.head
     files = await repository.differences(head, new) if head is not None and head != new else {}
     change = await in_thread(_see_files, seen.folder, files, (), (), None)
-    locked = await in_thread(locked_folders, seen.folder, (*files, *seen.tree.modified))
+    locked = await in_thread(locked_paths, seen.folder, (*files, *seen.tree.modified), True)
     return replace(change, locked=locked)
 
 
@@ -63,7 +64,7 @@ def _see_files(
         hides=bool(hidden),
         concealed=tuple(path for path in hidden if path in files and os.path.lexists(os.path.join(base, path))),
         changed_in_hiding=changed_in_hiding,
-        locked=locked_folders(folder, files),
+        locked=locked_paths(folder, files),
         mounted=mounted_paths(folder.path, files),
         sizes=sizes,
         index_size=_size_of(folder.git_dir / "index"),
@@ -83,29 +84,6 @@ def look_at_disk(path: Path) -> Disk:
         return Disk(path, durable.free_bytes(path))
     except OperationFailed as failed:
         return Disk(path, Unknown(str(failed)))
-
-
-def locked_folders(folder: GitFolder, paths: Iterable[bytes]) -> tuple[str, ...]:
-    """Folders in which the ``paths`` cannot be written anew, and those of git's own that any update writes to.
-
-    ``sudo`` leaves such; git would find out in the middle of its work.
-    """
-    base = os.fsencode(folder.path)
-    needed = {_nearest_folder(base, os.path.dirname(path)) for path in paths}
-    if not needed:
-        return ()
-    needed |= {
-        os.fsencode(path) for path in (folder.git_dir, folder.common_dir / "objects", folder.common_dir / "refs")
-    }
-    found = sorted(path for path in needed if not os.access(path, os.W_OK | os.X_OK))
-    return tuple(text(os.path.relpath(path, base)) for path in found)
-
-
-def _nearest_folder(base: bytes, below: bytes) -> bytes:
-    """The folder that a file below ``below`` would be made in; links are not followed out of the clone."""
-    while below and (os.path.islink(os.path.join(base, below)) or not os.path.isdir(os.path.join(base, below))):
-        below = os.path.dirname(below)
-    return os.path.join(base, below) if below else base
 
 
 def mounted_paths(root: Path, paths: Iterable[bytes]) -> tuple[bytes, ...]:

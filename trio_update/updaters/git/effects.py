@@ -2,7 +2,8 @@
 
 Facts behind :meth:`MoveHead.settle`: a ``git reset --hard`` that is killed leaves new files under the old HEAD and
 a stale ``index.lock``; one that a power cut follows leaves files of length zero, whatever ``core.fsync`` says.  So
-whatever was interrupted is never trusted: the index is dropped and every file written again.
+what the index says of files that an update touches is never trusted: their contents are compared.  All others are
+left alone, because an undo that wrote those as well would fail at a folder of root's that the update never met.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class MoveHead(msgspec.Struct, frozen=True, kw_only=True, tag="move_head"):
     """A clone changed in place, from commit ``old`` to ``new``, on ``branch`` (``None``: detached HEAD).
 
     ``added``: paths that only ``new`` tracks; they did not exist when this was recorded, so undoing removes them.
-    ``keep_index``: the user hid files from git (``assume-unchanged``), which only the index knows.
+    ``keep_index``: the user hid files from git (``assume-unchanged``), which only the index knows: their entries stay.
     """
 
     path: str
@@ -53,9 +54,7 @@ class MoveHead(msgspec.Struct, frozen=True, kw_only=True, tag="move_head"):
         repository = Repository(Path(self.path), tools.processes)
         await clear_locks(repository.path)
         await restore_refs(repository.path, self.branch, self.old)
-        if not self.keep_index or await index_is_unreadable(repository.path):
-            await drop_index(repository.path)
-        await repository.reset(self.old)
+        await put_files_back(repository, self.old, self.new, hides=self.keep_index)
         await in_thread(_remove_files, repository.path, self.added)
         await move_submodules(repository)
         await in_thread(durable.sync_filesystem, repository.path)
@@ -101,11 +100,14 @@ class RestoreHead(msgspec.Struct, frozen=True, kw_only=True, tag="restore_head")
         await expect_clean(repository, self.new)
 
     async def settle(self, tools: Tools, report: Report) -> None:
-        # Interrupted: nothing that stands in the work tree or the index is trusted, see the module's docstring.
-        await clear_locks(Path(self.path))
-        await drop_index(Path(self.path))
+        # Interrupted: the index may tell anything of the files, so all of them are read; only wrong ones are written.
+        repository = Repository(Path(self.path), tools.processes)
+        await clear_locks(repository.path)
+        await drop_index(repository.path)
+        await repository.git("read-tree", "--reset", self.new)
+        await compare_contents(repository)
         # Only the index knew that these belong to the old commit: without it the checkout would leave them.
-        await in_thread(_remove_files, Path(self.path), self.removed)
+        await in_thread(_remove_files, repository.path, self.removed)
         await self.apply(tools, report)
         report(f"{self.path} was recovered to {self.new[:8]}")
 
@@ -193,6 +195,33 @@ async def expect_clean(repository: Repository, commit: str) -> None:
 async def index_is_unreadable(path: Path) -> bool:
     folder = await in_thread(survey, path)
     return folder is None or not folder.index_whole
+
+
+async def put_files_back(repository: Repository, old: str, new: str, *, hides: bool) -> None:
+    """Bring index and files from ``new``, or from anywhere between, back to ``old``, writing only what is not right.
+
+    A file that differs between the two is judged by its content, all others by what the index knows of them.
+    ``hides``: the index has entries that the user hid from git, and which stay as they are.
+    """
+    if await index_is_unreadable(repository.path):
+        await drop_index(repository.path)
+    await repository.git("read-tree", "--reset", old)
+    hidden = frozenset(await repository.hidden()) if hides else frozenset[bytes]()
+    differ = await repository.differences(new, old)
+    entries = b"".join(
+        f"{found.mode} {found.object}\t".encode() + path + b"\0"
+        for path, found in differ.items()
+        if found.kind != "D" and path not in hidden
+    )
+    # An entry without the times of its file: git has to read that to know what is in it.
+    await repository.git("update-index", "-z", "--index-info", stdin=entries)
+    await compare_contents(repository)
+    await repository.reset(old)
+
+
+async def compare_contents(repository: Repository) -> None:
+    """Let the index know which of the files that it has no times of are right, so that those are not written again."""
+    await repository.git("update-index", "-q", "--refresh", check=(0, 1))
 
 
 async def restore_refs_if_broken(repository: Repository, branch: str, commit: str) -> None:
