@@ -61,8 +61,7 @@ class Decider:
         try:
             if fetch is not None:
                 await follow_move(self.config, self.repository)
-            submodules = await in_thread(os.path.exists, self.config.path / ".gitmodules")
-            facts = await look(self.config, self.repository, self.memory, fetch=fetch, submodules=submodules)
+            facts = await look(self.config, self.repository, self.memory, fetch=fetch)
             status = self._judged(facts)
             change = await self._change_to(facts, facts.target)
         except Unreachable:
