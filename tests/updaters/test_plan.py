@@ -175,7 +175,7 @@ def test_a_folder_of_root_in_the_clone_is_refused_in_both(bench: Bench) -> None:
     done = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True)
     told = json.loads(done.stdout)
     assert told["plan"] == [told["job"]]
-    assert "there are folders in the clone that cannot be written to: lib. Give them to the user" in told["job"]
+    assert "folders or files in the clone that cannot be written to: lib. Give them to the user" in told["job"]
     assert bench.head == before
 
 

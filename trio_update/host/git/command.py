@@ -25,6 +25,8 @@ _HARDENING = (
     ("gc.auto", "0"),
     ("maintenance.auto", "false"),
     ("advice.detachedHead", "false"),
+    # Submodules are moved by us, each when what it needs is there.
+    ("submodule.recurse", "false"),
 )
 # Options for commands that bring objects from elsewhere.
 TRANSFER = (

@@ -5,8 +5,9 @@ How the commands are hardened stands in :mod:`trio_update.host.git.command`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import trio
@@ -92,7 +93,21 @@ class Repository:
             "--no-renames",
             "--ignore-submodules=untracked",
         )
-        return read_status(done.stdout)
+        tree = read_status(done.stdout)
+        modified = [found for path in tree.modified for found in await self._modified_inside(path)]
+        return replace(tree, modified=tuple(modified))
+
+    async def _modified_inside(self, path: bytes) -> list[bytes]:
+        """Of a submodule what is modified in it, when that is all that makes it so; of anything else itself."""
+        place = self.path / os.fsdecode(path)
+        if not await in_thread((place / ".git").exists):
+            return [path]
+        named = await self.git(
+            "diff", "--quiet", "--ignore-submodules=dirty", "HEAD", "--", os.fsdecode(path), check=(0, 1, 128)
+        )
+        inside = await Repository(place, self.runner).status()
+        found = [path + b"/" + name for name in inside.modified]
+        return found if found and named.returncode == 0 else [path, *found]
 
     async def tags(self, *, merged: str, contains: str) -> tuple[Tag, ...]:
         """Tags reachable from ``merged`` that contain ``contains``, newest creation date first, at most 100."""
@@ -194,7 +209,8 @@ class Repository:
     async def changed(self) -> frozenset[bytes]:
         """Tracked files that are there and differ from HEAD, staged or not."""
         done = await self.git(
-            *("diff", "--no-ext-diff", "--no-textconv", "--no-renames", "--name-only", "-z", "--diff-filter=d", "HEAD")
+            *("diff", "--no-ext-diff", "--no-textconv", "--no-renames", "--name-only", "-z"),
+            *("--diff-filter=d", "--ignore-submodules=all", "HEAD"),
         )
         return frozenset(path for path in done.stdout.split(b"\0") if path)
 
@@ -252,7 +268,9 @@ class Repository:
 
     async def local_changes(self) -> bytes:
         """What differs from HEAD, staged or not, as a patch that ``git apply`` takes."""
-        done = await self.git("diff", "--no-ext-diff", "--no-textconv", "--binary", "--full-index", "HEAD")
+        done = await self.git(
+            "diff", "--no-ext-diff", "--no-textconv", "--binary", "--full-index", "--ignore-submodules=dirty", "HEAD"
+        )
         return done.stdout
 
     async def local_commits(self, old: str, new: str) -> bytes:

@@ -10,11 +10,12 @@ from pathlib import Path
 from trio_update.errors import OperationFailed
 from trio_update.host.files import durable
 from trio_update.host.git.folder import GitFolder
-from trio_update.host.git.output import Difference, text
+from trio_update.host.git.output import Difference
 from trio_update.host.git.repository import Repository
 from trio_update.host.threads import in_thread
 from trio_update.model import Unknown
 from trio_update.updaters.git.facts import Change, Seen
+from trio_update.updaters.git.locked import locked_paths
 from trio_update.updaters.space import Disk
 
 
@@ -31,16 +32,41 @@ async def look_at_change(repository: Repository, seen: Seen, old: str, new: str)
     if seen.settings.promisor() is None and not any(found.is_submodule for found in files.values()):
         written = [found.object for found in files.values() if found.object.strip("0")]
         sizes = tuple(await repository.sizes(written)) if written else ()
-    return await in_thread(_see_files, seen.folder, files, hidden, changed_in_hiding, sizes)
+    ours = await files_of_leaving(repository, files)
+    return await in_thread(_see_files, seen.folder, files, hidden, changed_in_hiding, sizes, ours)
 
 
 async def look_at_restore(repository: Repository, seen: Seen, new: str) -> Change:
     """The same of a recovery that goes to ``new``, which writes anew what was changed here too; without the sizes."""
     head = seen.tree.head
     files = await repository.differences(head, new) if head is not None and head != new else {}
-    change = await in_thread(_see_files, seen.folder, files, (), (), None)
-    locked = await in_thread(locked_folders, seen.folder, (*files, *seen.tree.modified))
+    change = await in_thread(_see_files, seen.folder, files, (), (), None, frozenset[bytes]())
+    locked = await in_thread(locked_paths, seen.folder, (*files, *seen.tree.modified), True)
     return replace(change, locked=locked)
+
+
+async def files_of_leaving(repository: Repository, files: Mapping[bytes, Difference]) -> frozenset[bytes]:
+    """What submodules track that the new commit lacks, and their ``.git`` files: they make room for it."""
+    found: set[bytes] = set()
+    for path in await in_thread(_leaving, repository.path, files):
+        found |= await _files_of_module(repository, path)
+    return frozenset(found)
+
+
+def _leaving(root: Path, files: Mapping[bytes, Difference]) -> frozenset[bytes]:
+    base = os.fsencode(root)
+    gone = (path for path, found in files.items() if found.kind in {"D", "T"})
+    return frozenset(path for path in gone if os.path.isfile(os.path.join(base, path, b".git")))
+
+
+async def _files_of_module(top: Repository, path: bytes) -> set[bytes]:
+    root = top.path / os.fsdecode(path)
+    tracked = await Repository(root, top.runner).tracked()
+    found = {path + b"/" + name for name in tracked} | {path + b"/.git"}
+    for name in tracked:
+        if await in_thread(os.path.isfile, os.path.join(os.fsencode(root), name, b".git")):
+            found |= await _files_of_module(top, path + b"/" + name)
+    return found
 
 
 def no_change(path: Path) -> Change:
@@ -54,16 +80,17 @@ def _see_files(
     hidden: tuple[bytes, ...],
     changed_in_hiding: tuple[str, ...],
     sizes: tuple[int, ...] | None,
+    ours: frozenset[bytes],
 ) -> Change:
     base = os.fsencode(folder.path)
     return Change(
         files,
         look_at_disk(folder.path),
-        taken=tuple(collisions(folder.path, files)),
+        taken=tuple(collisions(folder.path, files, ours)),
         hides=bool(hidden),
         concealed=tuple(path for path in hidden if path in files and os.path.lexists(os.path.join(base, path))),
         changed_in_hiding=changed_in_hiding,
-        locked=locked_folders(folder, files),
+        locked=locked_paths(folder, files),
         mounted=mounted_paths(folder.path, files),
         sizes=sizes,
         index_size=_size_of(folder.git_dir / "index"),
@@ -85,29 +112,6 @@ def look_at_disk(path: Path) -> Disk:
         return Disk(path, Unknown(str(failed)))
 
 
-def locked_folders(folder: GitFolder, paths: Iterable[bytes]) -> tuple[str, ...]:
-    """Folders in which the ``paths`` cannot be written anew, and those of git's own that any update writes to.
-
-    ``sudo`` leaves such; git would find out in the middle of its work.
-    """
-    base = os.fsencode(folder.path)
-    needed = {_nearest_folder(base, os.path.dirname(path)) for path in paths}
-    if not needed:
-        return ()
-    needed |= {
-        os.fsencode(path) for path in (folder.git_dir, folder.common_dir / "objects", folder.common_dir / "refs")
-    }
-    found = sorted(path for path in needed if not os.access(path, os.W_OK | os.X_OK))
-    return tuple(text(os.path.relpath(path, base)) for path in found)
-
-
-def _nearest_folder(base: bytes, below: bytes) -> bytes:
-    """The folder that a file below ``below`` would be made in; links are not followed out of the clone."""
-    while below and (os.path.islink(os.path.join(base, below)) or not os.path.isdir(os.path.join(base, below))):
-        below = os.path.dirname(below)
-    return os.path.join(base, below) if below else base
-
-
 def mounted_paths(root: Path, paths: Iterable[bytes]) -> tuple[bytes, ...]:
     """Which of the ``paths`` something is mounted on or below: they can be neither replaced nor removed."""
     base = os.path.join(os.path.realpath(os.fsencode(root)), b"")
@@ -117,11 +121,18 @@ def mounted_paths(root: Path, paths: Iterable[bytes]) -> tuple[bytes, ...]:
     return tuple(path for path in paths if any(place == path or place.startswith(path + b"/") for place in inside))
 
 
-def collisions(root: Path, files: Mapping[bytes, Difference]) -> list[bytes]:
-    """Paths that the new commit adds and where something of the user's stands: git would overwrite it silently."""
+def collisions(root: Path, files: Mapping[bytes, Difference], ours: frozenset[bytes] = frozenset()) -> list[bytes]:
+    """Paths that the new commit adds and where something of the user's stands: git would overwrite it silently.
+
+    ``ours``: files that go away before, with the submodules that they belong to.
+    """
     base = os.fsencode(root)
-    added = [path for path, found in files.items() if found.kind == "A"]
-    deleted = {path for path, found in files.items() if found.kind == "D"}
+    deleted = {path for path, found in files.items() if found.kind == "D"} | ours
+    # What becomes a file may be the folder of a submodule.
+    added = [
+        path for path, found in files.items() if found.kind == "A" or (found.kind == "T" and not found.is_submodule)
+    ]
+    added = [path for path in added if files[path].kind == "A" or _is_folder(base, path)]
     taken = []
     for path in added:
         full = os.path.join(base, path)
@@ -129,8 +140,10 @@ def collisions(root: Path, files: Mapping[bytes, Difference]) -> list[bytes]:
         if blocking := [parent for parent in _parents(path) if _is_no_folder(base, parent)]:
             taken += [parent for parent in blocking if parent not in deleted]
         elif os.path.isdir(full) and not os.path.islink(full):
+            if files[path].is_submodule:
+                continue  # what it will have there is looked at when that is known
             taken += [found for found in _files_below(base, path) if found not in deleted]
-        elif os.path.lexists(full):
+        elif os.path.lexists(full) and path not in ours:
             taken.append(path)
     return list(dict.fromkeys(taken))
 
@@ -148,6 +161,11 @@ def _parents(path: bytes) -> list[bytes]:
     while path := os.path.dirname(path):
         parents.append(path)
     return parents
+
+
+def _is_folder(base: bytes, path: bytes) -> bool:
+    full = os.path.join(base, path)
+    return os.path.isdir(full) and not os.path.islink(full)
 
 
 def _is_no_folder(base: bytes, path: bytes) -> bool:

@@ -29,6 +29,7 @@ from trio_update.updaters.git.decision import (
 from trio_update.updaters.git.facts import Change, Facts, OldClone, Replacement, Wanted
 from trio_update.updaters.git.judge import judge
 from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
+from trio_update.updaters.git.locked import lasting_folders
 from trio_update.updaters.git.look import Corrupt, Unreachable, look
 from trio_update.updaters.git.memory import Memory, short_version
 from trio_update.updaters.git.moved import follow_move
@@ -60,8 +61,7 @@ class Decider:
         try:
             if fetch is not None:
                 await follow_move(self.config, self.repository, self.tools.http)
-            submodules = await in_thread(os.path.exists, self.config.path / ".gitmodules")
-            facts = await look(self.config, self.repository, self.memory, fetch=fetch, submodules=submodules)
+            facts = await look(self.config, self.repository, self.memory, fetch=fetch)
             status = self._judged(facts)
             change = await self._change_to(facts, facts.target)
         except Unreachable:
@@ -159,6 +159,7 @@ class Decider:
             disk=await in_thread(look_at_disk, self.config.path),
             mounted=mounted,
             depth=_depth(self.known) if folder is not None and folder.shallow else None,
+            locked=await in_thread(lasting_folders, live),
         )
         return decide_replacement(self.config, request, self.known, way)
 

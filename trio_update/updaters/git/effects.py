@@ -2,12 +2,14 @@
 
 Facts behind :meth:`MoveHead.settle`: a ``git reset --hard`` that is killed leaves new files under the old HEAD and
 a stale ``index.lock``; one that a power cut follows leaves files of length zero, whatever ``core.fsync`` says.  So
-whatever was interrupted is never trusted: the index is dropped and every file written again.
+what the index says of files that an update touches is never trusted: their contents are compared.  All others are
+left alone, because an undo that wrote those as well would fail at a folder of root's that the update never met.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -16,19 +18,27 @@ import trio
 from trio_update.errors import OperationFailed
 from trio_update.host.files import durable
 from trio_update.host.files.carry import CarryReport, carry_over
-from trio_update.host.git.folder import survey
 from trio_update.host.git.output import text
 from trio_update.host.git.repair import clear_locks, drop_index, restore_refs
 from trio_update.host.git.repository import Repository
 from trio_update.host.threads import in_thread
 from trio_update.updaters.base import Report, Tools
+from trio_update.updaters.git.files import compare_contents, index_is_unreadable, put_files_back, remove_files
+from trio_update.updaters.git.modules import (
+    ModuleMove,
+    enter_modules,
+    leave_modules,
+    leave_new_modules,
+    return_modules,
+)
 
 
 class MoveHead(msgspec.Struct, frozen=True, kw_only=True, tag="move_head"):
     """A clone changed in place, from commit ``old`` to ``new``, on ``branch`` (``None``: detached HEAD).
 
     ``added``: paths that only ``new`` tracks; they did not exist when this was recorded, so undoing removes them.
-    ``keep_index``: the user hid files from git (``assume-unchanged``), which only the index knows.
+    ``keep_index``: the user hid files from git (``assume-unchanged``), which only the index knows: their entries stay.
+    ``modules``: what becomes of submodules.
     """
 
     path: str
@@ -37,6 +47,7 @@ class MoveHead(msgspec.Struct, frozen=True, kw_only=True, tag="move_head"):
     new: str
     added: tuple[bytes, ...] = ()
     keep_index: bool = False
+    modules: tuple[ModuleMove, ...] = ()
 
     @property
     def reversible(self) -> bool:
@@ -44,8 +55,9 @@ class MoveHead(msgspec.Struct, frozen=True, kw_only=True, tag="move_head"):
 
     async def apply(self, tools: Tools, report: Report) -> None:
         repository = Repository(Path(self.path), tools.processes)
+        await leave_modules(repository, self.modules)
         await repository.reset(self.new)
-        await move_submodules(repository)
+        await enter_modules(repository, self.modules)
         await in_thread(durable.sync_filesystem, repository.path)
         await expect_clean(repository, self.new)
 
@@ -53,11 +65,10 @@ class MoveHead(msgspec.Struct, frozen=True, kw_only=True, tag="move_head"):
         repository = Repository(Path(self.path), tools.processes)
         await clear_locks(repository.path)
         await restore_refs(repository.path, self.branch, self.old)
-        if not self.keep_index or await index_is_unreadable(repository.path):
-            await drop_index(repository.path)
-        await repository.reset(self.old)
-        await in_thread(_remove_files, repository.path, self.added)
-        await move_submodules(repository)
+        await leave_new_modules(repository, self.modules)
+        await put_files_back(repository, self.old, self.new, hides=self.keep_index)
+        await in_thread(remove_files, repository.path, self.added)
+        await return_modules(repository, self.modules)
         await in_thread(durable.sync_filesystem, repository.path)
         await expect_clean(repository, self.old)
         report(f"{self.path} is back at {self.old[:8]}")
@@ -79,13 +90,16 @@ class RestoreHead(msgspec.Struct, frozen=True, kw_only=True, tag="restore_head")
     remote: str
     new: str
     removed: tuple[bytes, ...] = ()
+    modules: tuple[ModuleMove, ...] = ()
 
     @property
     def reversible(self) -> bool:
         return False
 
     async def apply(self, tools: Tools, report: Report) -> None:
-        repository = Repository(Path(self.path), tools.processes)
+        await self._restore(Repository(Path(self.path), tools.processes), interrupted=False)
+
+    async def _restore(self, repository: Repository, *, interrupted: bool) -> None:
         await clear_locks(repository.path)
         if await index_is_unreadable(repository.path):
             await drop_index(repository.path)
@@ -93,20 +107,24 @@ class RestoreHead(msgspec.Struct, frozen=True, kw_only=True, tag="restore_head")
         for operation in ("rebase", "am"):
             # --quit keeps HEAD and turns an autostash into a stash; it fails when there is nothing to end.
             await repository.git(operation, "--quit", check=range(256))
+        await leave_modules(repository, self.modules)
         await repository.git("checkout", "--quiet", "--force", "--no-track", "-B", self.branch, self.new)
         await repository.git("config", f"branch.{self.branch}.remote", self.remote)
         await repository.git("config", f"branch.{self.branch}.merge", f"refs/heads/{self.branch}")
-        await move_submodules(repository)
+        await enter_modules(repository, self.modules, interrupted=interrupted)
         await in_thread(durable.sync_filesystem, repository.path)
         await expect_clean(repository, self.new)
 
     async def settle(self, tools: Tools, report: Report) -> None:
-        # Interrupted: nothing that stands in the work tree or the index is trusted, see the module's docstring.
-        await clear_locks(Path(self.path))
-        await drop_index(Path(self.path))
+        # Interrupted: the index may tell anything of the files, so all of them are read; only wrong ones are written.
+        repository = Repository(Path(self.path), tools.processes)
+        await clear_locks(repository.path)
+        await drop_index(repository.path)
+        await repository.git("read-tree", "--reset", self.new)
+        await compare_contents(repository)
         # Only the index knew that these belong to the old commit: without it the checkout would leave them.
-        await in_thread(_remove_files, Path(self.path), self.removed)
-        await self.apply(tools, report)
+        await in_thread(remove_files, repository.path, self.removed)
+        await self._restore(repository, interrupted=True)
         report(f"{self.path} was recovered to {self.new[:8]}")
 
     async def discard(self, tools: Tools, report: Report) -> None:
@@ -118,6 +136,7 @@ class ReplaceClone(msgspec.Struct, frozen=True, kw_only=True, tag="replace_clone
 
     Inode numbers tell which is which at any later time; ``old_inode`` is ``None`` when nothing stood at ``live``.
     ``aside`` takes what cannot be carried over; ``dropped`` are paths that only the old commit tracks.
+    ``modules``: submodules that both clones have.
     """
 
     live: str
@@ -127,6 +146,7 @@ class ReplaceClone(msgspec.Struct, frozen=True, kw_only=True, tag="replace_clone
     old_inode: int | None
     aside: str
     dropped: tuple[bytes, ...] = ()
+    modules: tuple[bytes, ...] = ()
 
     @property
     def reversible(self) -> bool:
@@ -144,10 +164,21 @@ class ReplaceClone(msgspec.Struct, frozen=True, kw_only=True, tag="replace_clone
         """Carry over what came into the old clone since the first pass, then remove it."""
         stage, doomed = Path(self.stage), Path(f"{self.stage}.old")
         if self.old_inode is not None and await in_thread(durable.inode, stage) == self.old_inode:
-            tracked = (await Repository(Path(self.live), tools.processes).tracked()).union(self.dropped)
-            await carry_untracked(stage, Path(self.live), tracked, Path(self.aside), report)
+            for path in (b"", *self.modules):
+                await self._carry_again(path, tools, report)
             await in_thread(self._doom, stage, doomed)
         await in_thread(_remove_both, doomed, stage)
+
+    async def _carry_again(self, path: bytes, tools: Tools, report: Report) -> None:
+        """From the top of the old clone, or from one of its submodules."""
+        source, target = Path(self.stage) / os.fsdecode(path), Path(self.live) / os.fsdecode(path)
+        if not (await in_thread(source.is_dir) and await in_thread(target.is_dir)):
+            return
+        prefix = path + b"/" if path else b""
+        dropped = (name.removeprefix(prefix) for name in self.dropped if name.startswith(prefix))
+        tracked = (await Repository(target, tools.processes).tracked()).union(dropped)
+        apart = modules_below(path, self.modules)
+        await carry_untracked(source, target, tracked, aside_of(Path(self.aside), path), report, apart)
 
     def _doom(self, stage: Path, doomed: Path) -> None:
         durable.sync_filesystem(Path(self.live))
@@ -190,70 +221,43 @@ async def expect_clean(repository: Repository, commit: str) -> None:
         raise OperationFailed(f"{repository.path}: {text(tree.modified[0])} differs from commit {commit[:8]}")
 
 
-async def index_is_unreadable(path: Path) -> bool:
-    folder = await in_thread(survey, path)
-    return folder is None or not folder.index_whole
-
-
 async def restore_refs_if_broken(repository: Repository, branch: str, commit: str) -> None:
     """Give git a HEAD that it can read, if it has none; a readable one is left for ``checkout`` to move."""
     if await repository.resolve("HEAD") is None:
         await restore_refs(repository.path, branch, commit)
 
 
-async def move_submodules(repository: Repository) -> None:
-    """Bring submodules that the clone has to what its commit names; those it doesn't have stay away."""
-    if await in_thread(os.path.exists, repository.path / ".gitmodules"):
-        await repository.git("submodule", "--quiet", "update", "--recursive", "--no-fetch", "--force")
+def aside_of(aside: Path, path: bytes) -> Path:
+    """Where what has no place in submodule ``path`` goes, when that of the clone itself goes to ``aside``."""
+    return aside.parent / "submodules" / os.fsdecode(path) / aside.name if path else aside
 
 
-async def carry_untracked(source: Path, target: Path, tracked: frozenset[bytes], aside: Path, report: Report) -> None:
-    """Bring the user's files from one clone into another; what has no place there goes to ``aside``, and is told."""
+def modules_below(path: bytes, modules: Iterable[bytes]) -> frozenset[bytes]:
+    """Those of the ``modules`` that are in submodule ``path``, or all in the clone itself, seen from there."""
+    prefix = path + b"/" if path else b""
+    return frozenset(module.removeprefix(prefix) for module in modules if module.startswith(prefix) and module != path)
+
+
+async def carry_untracked(
+    source: Path,
+    target: Path,
+    tracked: frozenset[bytes],
+    aside: Path,
+    report: Report,
+    apart: frozenset[bytes] = frozenset(),
+) -> None:
+    """Bring the user's files from one clone into another; what has no place there goes to ``aside``, and is told.
+
+    ``apart``: submodules, whose files are carried for each of them.
+    """
     found = await in_thread(_carry, source, target, tracked, aside)
     if found.put_aside:
         names = ", ".join(text(path) for path in found.put_aside[:5])
         report(f"{len(found.put_aside)} files whose place is taken were saved in {aside}: {names}")
-    if found.left_out:
-        names = ", ".join(text(path) for path in found.left_out[:5])
+    if left_out := [path for path in found.left_out if path not in apart]:
+        names = ", ".join(text(path) for path in left_out[:5])
         report(f"not carried over (sockets, devices, mounts, submodules): {names}")
 
 
 def _carry(source: Path, target: Path, tracked: frozenset[bytes], aside: Path) -> CarryReport:
     return carry_over(source, target, tracked, aside=aside)
-
-
-def _remove_files(root: Path, names: tuple[bytes, ...]) -> None:
-    """Remove files that only the abandoned commit had, and the folders that this leaves empty."""
-    folder = survey(root)
-    if folder is None:
-        raise OperationFailed(f"No git repository at {root}")
-    base = os.fsencode(root)
-    for name in names:
-        path = os.path.join(base, name)
-        if _leads_away(base, path):
-            continue
-        try:
-            if os.path.lexists(path) and not (os.path.isdir(path) and not os.path.islink(path)):
-                os.unlink(path)
-            _prune(base, os.path.dirname(path))
-        except OSError as error:
-            raise durable.trouble("remove", path, error) from error
-
-
-def _leads_away(base: bytes, path: bytes) -> bool:
-    """Whether a folder on the way to ``path`` is a link now: what is behind it is not the abandoned commit's."""
-    while len(path := os.path.dirname(path)) > len(base):
-        if os.path.islink(path):
-            return True
-    return False
-
-
-def _prune(base: bytes, directory: bytes) -> None:
-    while len(directory) > len(base):
-        try:
-            os.rmdir(directory)
-        except FileNotFoundError:
-            pass  # a former attempt came as far as this
-        except OSError:  # not empty: the user's, or another tracked file's
-            return
-        directory = os.path.dirname(directory)

@@ -75,9 +75,10 @@ class Change:
     """What differs between two commits, and what of the user's, or of the disk's, stands in the way of it.
 
     Paths are relative to the clone.  ``taken``: untracked files in the place of new ones.  ``concealed``: files that
-    are hidden from git and change; ``changed_in_hiding``: those that the user changed.  ``locked``: folders that this
-    user cannot write to.  ``mounted``: changed paths that something is mounted on or below.  ``hides``: the index has
-    hidden files.  ``sizes``: bytes that each written file takes, ``None`` when git does not know them.
+    are hidden from git and change; ``changed_in_hiding``: those that the user changed.  ``locked``: folders and
+    files that this user cannot write to.  ``mounted``: changed paths that something is mounted on or below.
+    ``hides``: the index has hidden files.  ``sizes``: bytes that each written file takes, ``None`` when git
+    does not know them.
     """
 
     files: Mapping[bytes, Difference]
@@ -117,7 +118,8 @@ class OldClone:
 class Replacement:
     """Hard recovery: a fresh clone of ``url`` in the place of ``old``, which really is at ``live``.
 
-    ``mounted``: where in it something is mounted.  ``depth`` is of a shallow clone.
+    ``mounted``: where in it something is mounted.  ``depth`` is of a shallow clone.  ``locked``: folders that this user
+    could not remove with the old clone.
     """
 
     old: OldClone
@@ -126,6 +128,7 @@ class Replacement:
     disk: Disk
     mounted: tuple[bytes, ...] = ()
     depth: int | None = None
+    locked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from trio_update.errors import Refused
 from trio_update.host.files import durable
+from trio_update.host.git.folder import GitFolder
 from trio_update.host.git.repository import Repository
 from trio_update.host.threads import in_thread
 from trio_update.text import named
 from trio_update.updaters.base import Prepared, Report, Workshop
-from trio_update.updaters.git.change import collisions, look_at_change
+from trio_update.updaters.git.change import collisions, files_of_leaving, look_at_change
 from trio_update.updaters.git.decision import Move, Restore
 from trio_update.updaters.git.effects import MoveHead, RestoreHead
+from trio_update.updaters.git.facts import Change
+from trio_update.updaters.git.keep import look_inside, save_modules
 from trio_update.updaters.git.kind import GitRepoConfig
-from trio_update.updaters.git.refuse import refuse_change
+from trio_update.updaters.git.modules import ModuleMove, plan_moves
+from trio_update.updaters.git.refuse import refuse_change, refuse_locked_paths
 
 
 async def prepare_move(config: GitRepoConfig, repository: Repository, way: Move, report: Report) -> Prepared:
@@ -27,6 +31,11 @@ async def prepare_move(config: GitRepoConfig, repository: Repository, way: Move,
         change = await look_at_change(repository, way.seen, old.hash, new.hash)
         if refusals := refuse_change(config, change, new.version):
             raise Refused(refusals[0].reason, "; ".join(refusal.message for refusal in refusals))
+    modules = await _follow(repository, way.seen.folder, change, old.hash, new.hash, report)
+    taken, locked = await look_inside(repository, modules, change)
+    inside = Change({}, change.disk, taken=tuple(taken), locked=tuple(locked))
+    if refusals := refuse_change(config, inside, new.version):
+        raise Refused(refusals[0].reason, "; ".join(refusal.message for refusal in refusals))
     await in_thread(durable.sync_filesystem, way.seen.folder.common_dir)
     effect = MoveHead(
         path=str(config.path),
@@ -35,8 +44,22 @@ async def prepare_move(config: GitRepoConfig, repository: Repository, way: Move,
         new=new.hash,
         added=change.added,
         keep_index=change.hides,
+        modules=tuple(move for move in modules if move.old != move.new or move.urls),
     )
     return Prepared(old, new, effects=(effect,))
+
+
+async def _follow(
+    repository: Repository, folder: GitFolder, change: Change, old: str | None, new: str, report: Report
+) -> tuple[ModuleMove, ...]:
+    """What the submodules will do, with their commits brought; no process where there are none.
+
+    Raises: OperationFailed, when a commit cannot be had.
+    """
+    there = any([await in_thread(path.exists) for path in (folder.path / ".gitmodules", folder.common_dir / "modules")])
+    if not there and b".gitmodules" not in change.files:
+        return ()
+    return await plan_moves(repository, old, new, report)
 
 
 async def prepare_restore(
@@ -46,6 +69,14 @@ async def prepare_restore(
     notes = await save_local_work(repository, way, workshop)
     for note in notes:
         report(note)
+    folder = way.facts.seen.folder
+    modules = await _follow(repository, folder, way.change, way.facts.head, way.new.hash, report)
+    _, locked = await look_inside(repository, modules, way.change)
+    if refusals := refuse_locked_paths(locked):
+        raise Refused(refusals[0].reason, refusals[0].message)
+    inside = await save_modules(repository, modules, workshop, report)
+    for note in inside:
+        report(note)
     await _save_in_the_way(repository, way, workshop, report)
     effect = RestoreHead(
         path=str(config.path),
@@ -53,9 +84,10 @@ async def prepare_restore(
         remote=way.remote,
         new=way.new.hash,
         removed=way.change.deleted,
+        modules=modules,
     )
-    await in_thread(durable.sync_filesystem, way.facts.seen.folder.common_dir)
-    return Prepared(way.old, way.new, effects=(effect,), notes=notes)
+    await in_thread(durable.sync_filesystem, folder.common_dir)
+    return Prepared(way.old, way.new, effects=(effect,), notes=(*notes, *inside))
 
 
 async def save_local_work(repository: Repository, way: Restore, workshop: Workshop) -> tuple[str, ...]:
@@ -77,7 +109,8 @@ async def save_local_work(repository: Repository, way: Restore, workshop: Worksh
 
 async def _save_in_the_way(repository: Repository, way: Restore, workshop: Workshop, report: Report) -> None:
     """Copy untracked files that the checkout will overwrite to DATA_PATH: those that stand there now."""
-    taken = await in_thread(collisions, repository.path, way.change.files)
+    ours = await files_of_leaving(repository, way.change.files)
+    taken = await in_thread(collisions, repository.path, way.change.files, ours)
     if taken:
         saved = await workshop.saved()
         await in_thread(durable.copy_aside, repository.path, tuple(taken), saved / "untracked")

@@ -16,10 +16,12 @@ from trio_update.host.git.repository import Repository, clone
 from trio_update.host.processes.runner import Runner
 from trio_update.host.threads import in_thread
 from trio_update.updaters.base import Prepared, Report, Target, Workshop
-from trio_update.updaters.git.effects import ReplaceClone, carry_untracked, expect_clean
+from trio_update.updaters.git.effects import ReplaceClone, aside_of, carry_untracked, expect_clean, modules_below
 from trio_update.updaters.git.facts import OldClone, Replacement
+from trio_update.updaters.git.keep import durable_folder, save_leaving
 from trio_update.updaters.git.kind import GitRepoConfig
 from trio_update.updaters.git.memory import short_version
+from trio_update.updaters.git.modules import bring_modules
 
 
 async def prepare_replacement(
@@ -32,15 +34,14 @@ async def prepare_replacement(
     fresh = await clone(runner, way.url, stage, branch=config.primary_branch, arguments=_shape(way), report=report)
     await _expect_tracking(config, fresh)
     commit = await _checkout(config, fresh, old.head, report)
-    tracked = await fresh.tracked()
+    old_folder = old.folder
+    pairs = await bring_modules(fresh, live, old_folder, report) if old_folder is not None else ()
     inode, old_inode = await in_thread(_inodes, stage, live)
     assert inode is not None, "git made the clone"
     aside = await workshop.saved()
     dropped: frozenset[bytes] = frozenset()
     if old_inode is not None:
-        await _save(old, fresh, live, aside, report)
-        dropped = await _drop(old, Repository(live, runner), tracked, aside / "untracked", report)
-        await carry_untracked(live, stage, tracked | dropped, aside / "untracked", report)
+        dropped = await _keep_all(old, fresh, live, pairs, aside, report)
     await expect_clean(fresh, commit)
     effect = ReplaceClone(
         live=str(live),
@@ -50,8 +51,35 @@ async def prepare_replacement(
         old_inode=old_inode,
         aside=str(aside / "untracked"),
         dropped=tuple(sorted(dropped)),
+        modules=pairs,
     )
     return Prepared(before, Target(await short_version(fresh, commit), commit), effects=(effect,))
+
+
+async def _keep_all(
+    old: OldClone, fresh: Repository, live: Path, pairs: tuple[bytes, ...], aside: Path, report: Report
+) -> frozenset[bytes]:
+    """Save and carry over what is the user's: in the clone, and in every submodule by the same code.
+
+    Returns the paths, from the top, that only the old version tracks.
+    """
+    dropped: set[bytes] = set()
+    gone = await save_leaving(fresh, Repository(live, fresh.runner), pairs, aside, report)
+    for path in (b"", *pairs):
+        source, target = live / os.fsdecode(path), fresh.path / os.fsdecode(path)
+        if path and not await in_thread(source.is_dir):
+            continue  # it has moved to here, or its user removed it
+        one = old if not path else OldClone(await in_thread(survey, source), Settings(), None)
+        inside = aside_of(aside / "untracked", path)
+        below, prefix = Repository(target, fresh.runner), path + b"/" if path else b""
+        await _save(one, below, source, inside.parent, report)
+        tracked = await below.tracked()
+        former = await _drop(one, Repository(source, fresh.runner), tracked, inside, report)
+        former |= {name.removeprefix(prefix) for name in gone if name.startswith(prefix)}
+        apart = modules_below(path, pairs)
+        await carry_untracked(source, target, tracked | former, inside, report, apart)
+        dropped |= {prefix + name for name in former}
+    return frozenset(dropped)
 
 
 def _inodes(stage: Path, live: Path) -> tuple[int | None, int | None]:
@@ -88,16 +116,13 @@ async def _checkout(config: GitRepoConfig, fresh: Repository, former: str | None
     elif former is not None:
         report(f"Commit {former[:8]} is not on {config.primary_branch}: going to its newest, {tip[:8]}")
     await fresh.git("reset", "--hard", "--quiet", commit, on_line=report, timeout=None, silence=600)
-    if await in_thread(os.path.exists, fresh.path / ".gitmodules"):
-        await fresh.git(
-            "submodule", "update", "--init", "--recursive", "--progress", on_line=report, timeout=None, silence=60
-        )
     return commit
 
 
 async def _save(old: OldClone, fresh: Repository, live: Path, aside: Path, report: Report) -> None:
     """Save what the fresh clone will not have: changed files as a patch, local commits and stashes as a bundle."""
     changes = await _changes_against(fresh, live)
+    await in_thread(durable_folder, aside)
     if changes:
         await in_thread(durable.write_atomically, aside / "changes.patch", changes)
         report(f"Your local changes were saved, apply them again with: git apply {aside / 'changes.patch'}")
@@ -151,6 +176,8 @@ async def _drop(
         if await repository.resolve("HEAD") is None:
             return frozenset()
         former = await repository.tracked_by("HEAD") - tracked
+        # Submodules are saved on their own.
+        former = frozenset(await in_thread(_files_among, repository.path, tuple(former)))
         changed = tuple(sorted(former.intersection(await repository.changed())))
     except CommandFailed:
         if await is_connected(repository):
@@ -162,22 +189,31 @@ async def _drop(
     return former
 
 
+def _files_among(root: Path, paths: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    full = ((path, os.path.join(os.fsencode(root), path)) for path in paths)
+    return tuple(path for path, place in full if os.path.islink(place) or not os.path.isdir(place))
+
+
 async def _changes_against(fresh: Repository, live: Path) -> bytes:
     """What the old work tree's tracked files have that the fresh commit doesn't.
 
     Judged by the fresh clone's objects and a copy of its index, so it works however broken the old one is.
     """
-    index = fresh.path / ".git" / "trio-update-index"
+    folder = await in_thread(survey, fresh.path)
+    assert folder is not None, "git made the clone"
+    index = folder.git_dir / "trio-update-index"
     with durable.translated("copy the index to", index):
-        await in_thread(shutil.copyfile, fresh.path / ".git" / "index", index)
+        await in_thread(shutil.copyfile, folder.git_dir / "index", index)
     try:
         done = await fresh.runner.run(
             [
                 "git",
                 *("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"),
-                f"--git-dir={fresh.path / '.git'}",
+                f"--git-dir={folder.git_dir}",
                 f"--work-tree={live}",
                 *("diff", "--no-ext-diff", "--no-textconv", "--binary", "--full-index", "--diff-filter=d"),
+                # They are saved on their own, and a damaged one would fail this.
+                "--ignore-submodules=all",
             ],
             cwd=live,
             env=git_environment(live) | {"GIT_INDEX_FILE": str(index)},
@@ -190,13 +226,15 @@ async def _changes_against(fresh: Repository, live: Path) -> bytes:
 def _copy_extras(folder: GitFolder, fresh: Path) -> None:
     """The user's own ignore rules and hooks: they are theirs, though they lie in ``.git``."""
     try:
+        made = survey(fresh)
+        target = made.common_dir if made is not None else fresh / ".git"
         exclude = folder.common_dir / "info" / "exclude"
         if exclude.is_file():
-            (fresh / ".git" / "info").mkdir(exist_ok=True)
-            shutil.copy2(exclude, fresh / ".git" / "info" / "exclude")
+            (target / "info").mkdir(exist_ok=True)
+            shutil.copy2(exclude, target / "info" / "exclude")
         for hook in (folder.common_dir / "hooks").glob("*"):
             if hook.suffix != ".sample" and hook.is_file():
-                (fresh / ".git" / "hooks").mkdir(exist_ok=True)
-                shutil.copy2(hook, fresh / ".git" / "hooks" / hook.name)
+                (target / "hooks").mkdir(exist_ok=True)
+                shutil.copy2(hook, target / "hooks" / hook.name)
     except OSError as error:
         raise durable.trouble("copy hooks to", fresh, error) from error

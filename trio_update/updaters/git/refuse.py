@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from trio_update.errors import Reason, Refusal
 from trio_update.model import Unknown
@@ -72,12 +73,17 @@ def refuse_change(config: GitRepoConfig, change: Change, to: str) -> tuple[Refus
 
 def refuse_locked(change: Change) -> tuple[Refusal, ...]:
     """Folders that ``sudo`` has left."""
-    if not change.locked:
+    return refuse_locked_paths(change.locked)
+
+
+def refuse_locked_paths(locked: Sequence[str]) -> tuple[Refusal, ...]:
+    """What this user can neither write, replace nor remove."""
+    if not locked:
         return ()
-    names = named(change.locked)
+    names = named(locked)
     why = (
-        f"there are folders in the clone that cannot be written to: {names}. Give them to the user that trio-update "
-        "runs as (sudo chown -R), then try again"
+        f"there are folders or files in the clone that cannot be written to: {names}. Give them to the user that "
+        "trio-update runs as (sudo chown -R), then try again"
     )
     return (Refusal(Reason.INVALID, why),)
 
@@ -104,6 +110,7 @@ def refuse_replacement(config: GitRepoConfig, way: Replacement) -> tuple[Refusal
         first = os.fsdecode(way.mounted[0])
         why = f"{first} is mounted inside the clone and would go away with it: unmount it first"
         found.append(Refusal(Reason.NOT_SUPPORTED, why))
+    found += refuse_locked_paths(way.locked)
     if not way.url:
         why = f"{config.name} has no remote to clone from: set `origin` in its section"
         found.append(Refusal(Reason.INVALID, why))
