@@ -140,8 +140,8 @@ async def test_a_diverged_clone_is_invalid(bench: Bench) -> None:
     bench.git("commit", "-qam", "mine")
     status = await look(bench)
     assert status.warnings == (
-        "Repo has diverged from remote: 1 local and 3 remote commits. Recover the app to go to the remote's commits: your "
-        "own are saved before",
+        "Repo has diverged from remote: 1 local and 3 remote commits. Recover the app to go to the remote's commits: "
+        "your own are saved before",
     )
     assert status.anomalies == ("Repo has diverged from remote: 1 local and 3 remote commits",)
 

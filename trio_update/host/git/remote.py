@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from trio_update.errors import CommandFailed
+from trio_update.host.git.folder import GitFolder
 from trio_update.host.git.output import Settings, text
+from trio_update.host.git.packed import seed_tags
 from trio_update.host.git.refs import Followed
 from trio_update.host.git.repository import Report, Repository
+from trio_update.host.threads import in_thread
 
 # A server that counts or compresses objects says so every second; silence for this long means that it is gone.
 FETCH_SILENCE = 60.0
@@ -30,11 +33,11 @@ class Gone:
 
 async def ask(
     repository: Repository,
+    folder: GitFolder,
     followed: Followed,
     settings: Settings,
     report: Report,
     *,
-    shallow: bool = False,
     submodules: bool = False,
 ) -> Gone | None:
     """Bring the branch and the remote's tags, forced and pruned; ``None``: it was brought.
@@ -43,7 +46,9 @@ async def ask(
     and tags that are new to the clone, so that the app's own ``git describe`` goes on telling its version.  Tags that
     the clone has are never moved or removed.  Raises: OperationFailed.
     """
-    own_ref = followed.own_ref(settings)
+    own_ref, shallow = followed.own_ref(settings), folder.shallow
+    if not shallow:
+        await in_thread(seed_tags, folder, followed.tags)
     try:
         await _fetch(repository, followed, settings, own_ref, report, shallow=shallow, submodules=submodules)
     except CommandFailed as failed:

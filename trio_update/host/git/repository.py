@@ -97,7 +97,19 @@ class Repository:
     async def refs(self, *patterns: str) -> tuple[Tag, ...]:
         """Refs below ``patterns`` by their full names, with the commits they lead to; newest creation date first."""
         done = await self.git("for-each-ref", "--sort=-creatordate", f"--format={TAG_FORMAT}", *patterns)
-        return read_tags(done.stdout)
+        found = read_tags(done.stdout)
+        # Before git 2.45 ``*objectname`` peels once: a tag of a tag takes one process more.
+        nested = [line.split(b"\0")[0] for line in done.stdout.split(b"\n") if line.count(b"\0tag\0") == 2]
+        return (*found, *await self._peeled(nested)) if nested else found
+
+    async def _peeled(self, names: Sequence[bytes]) -> tuple[Tag, ...]:
+        done = await self.git(
+            "cat-file", "--batch-check=%(objecttype) %(objectname)", stdin=b"".join(name + b"^{}\n" for name in names)
+        )
+        answers = (line.split(" ") for line in text(done.stdout).split("\n"))
+        return tuple(
+            Tag(text(name), answer[1]) for name, answer in zip(names, answers, strict=False) if answer[0] == "commit"
+        )
 
     async def describe(self, *commits: str, environ: Mapping[str, str] | None = None) -> list[str]:
         """``git describe`` of each commit; a bare abbreviated hash where no tag is reachable."""

@@ -99,7 +99,7 @@ async def ask_remote(
 ) -> Gone | None:
     """Bring the tracked branch and the remote's tags.  Raises: Unreachable; CommandFailed that tells corruption."""
     try:
-        return await ask(repository, tracking.followed, settings, report, shallow=folder.shallow, submodules=submodules)
+        return await ask(repository, folder, tracking.followed, settings, report, submodules=submodules)
     except CommandFailed as failed:
         if tells_corruption(failed.output):
             raise
