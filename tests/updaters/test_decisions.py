@@ -19,7 +19,16 @@ from trio_update.updaters.git.facts import Change, Facts, Pin, Seen, Tracking, W
 from trio_update.updaters.git.judge import judge
 from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
 from trio_update.updaters.git.refuse import refuse_change, refuse_version, space_steps
-from trio_update.updaters.git.target import Chosen, choose_target, follows_from_head, track, version_ahead
+from trio_update.updaters.git.target import (
+    Chosen,
+    choose_tag,
+    choose_target,
+    follows_from_head,
+    naming_tags,
+    read_name,
+    track,
+    version_ahead,
+)
 from trio_update.updaters.plans import ShownPlans, identified, outdated
 from trio_update.updaters.release.goal import Goal, recovery_version, rollback_version, upgrade_goal
 from trio_update.updaters.release.info import ReleaseInfo
@@ -90,6 +99,61 @@ def tags(*names: str) -> tuple[Tag, ...]:
 )
 def test_the_target_of_an_upgrade(channel: Channel, facts: Seen, target: str | None) -> None:
     assert choose_target(channel, facts).commit == target
+
+
+@pytest.mark.parametrize(
+    ("installed", "names", "expected"),
+    [
+        ("v1.0", ("v1.0.1", "v1.1", "v1.0.2"), "v1.1"),
+        ("v1.0", ("v1.1", "1.1"), "v1.1"),
+        ("v1.0", ("1.1", "v1.1"), "1.1"),
+        ("v2.0", ("v1.9",), None),
+        ("v2.0", ("2.0",), None),
+        ("v2.0-rc1", ("v2.0",), "v2.0"),
+        ("v1.0", ("v1.1-beta1", "v1.1.dev3"), None),
+        ("nightly", ("v0.1",), "v0.1"),
+        (None, ("app-1.0", "app-2.0", "lib-3.0"), "app-2.0"),
+        ("lib-2.0", ("app-4.0", "lib-3.0"), "lib-3.0"),
+        ("lib-3.0", ("lib-3.0", "app-4.0"), None),
+        ("release-1.9", ("v2.0", "release-1.10"), "release-1.10"),
+        ("release-1.9", ("v2.0",), "v2.0"),
+        ("v1.9", ("release-2.0",), "release-2.0"),
+        ("v1.9", ("nightly-2024.1.2", "test/v5", "pre-release-3"), None),
+        ("v1.9", (), None),
+    ],
+)
+def test_the_tag_with_the_greatest_version_is_chosen(
+    installed: str | None, names: tuple[str, ...], expected: str | None
+) -> None:
+    version = GitVersion(installed, 0, HEAD[:8]) if installed is not None else GitVersion("v0.0.0", 7, HEAD[:8], True)
+    found = choose_tag(Channel.STABLE, tags(*names), version)
+    assert (found.name if found is not None else None) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix"),
+    [
+        *(("v1.2", ""), ("1.2", ""), ("release-1.2", "release-"), ("app-v1.2.3", "app-"), ("app/v1.2.3", "app/")),
+        *(("My.App_v1.0", "My.App_"), ("v1.2.3-4-gabc", None), ("nightly", None), ("nightly-1.2", None)),
+        *(
+            ("app-nightly-1.2", None),
+            ("Beta_2", None),
+            ("v", None),
+            ("", None),
+            ("-", None),
+            ("deadline-1.0", "deadline-"),
+        ),
+    ],
+)
+def test_names_that_are_versions(name: str, prefix: str | None) -> None:
+    found = read_name(name)
+    assert (found.prefix if found is not None else None) == prefix
+
+
+def test_a_commit_is_named_by_its_greatest_version_or_its_newest_tag() -> None:
+    here = [Tag(name, HEAD) for name in ("nightly", "v1.0-rc1", "v1.0", "app-v7.0", "v0.9")]
+    there = [Tag(name, TIP) for name in ("newest", "older")]
+    assert naming_tags([*here, *there]) == (Tag("v1.0", HEAD), Tag("newest", TIP))
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,11 @@ async def test_a_diverged_clone_is_invalid(bench: Bench) -> None:
     (bench.path / "main.py").write_text("mine\n")
     bench.git("commit", "-qam", "mine")
     status = await look(bench)
-    assert status.warnings == ("Repo has diverged from remote: 1 local and 3 remote commits",)
+    assert status.warnings == (
+        "Repo has diverged from remote: 1 local and 3 remote commits. Recover the app to go to the remote's commits: "
+        "your own are saved before",
+    )
+    assert status.anomalies == ("Repo has diverged from remote: 1 local and 3 remote commits",)
 
 
 async def test_a_clone_ahead_is_current(bench: Bench) -> None:
@@ -191,7 +195,10 @@ async def test_a_branch_that_is_gone_on_the_remote_is_invalid(bench: Bench) -> N
     git(bench.upstream.path, "checkout", "-qb", "main")
     git(bench.upstream.path, "branch", "-D", "master")
     status = await look(bench)
-    assert status.warnings == ("Branch 'master' not found on remote 'origin'",)
+    assert status.warnings == (
+        "Branch 'master' not found on remote 'origin', its default branch is 'main': set 'primary_branch: main' and "
+        "recover the app to go there",
+    )
 
 
 async def test_a_folder_without_a_repository_is_invalid_even_inside_another_one(bench: Bench) -> None:

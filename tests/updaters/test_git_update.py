@@ -270,9 +270,10 @@ async def test_shallow_and_partial_clones_are_upgraded_and_stay_what_they_are(
 
 
 async def test_a_tag_that_was_moved_upstream_does_not_stop_updates(bench: Bench) -> None:
-    git(bench.upstream.path, "tag", "-f", "v0.1.0", "HEAD")
+    git(bench.upstream.path, "tag", "-f", "v0.1.0", "HEAD~2")
     async with ready(bench) as manager:
         await manager.upgrade(NAME, who="test")
+        assert status_of(manager).version == "v0.1.0-2"
         bench.expect_whole(bench.upstream.head)
         git(bench.upstream.path, "tag", "v0.2.0", "HEAD~1")
         await manager.refresh(NAME)

@@ -117,13 +117,6 @@ def _identity(path: Path) -> tuple[int, ...]:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def tags_identity(folder: GitFolder) -> tuple[int, ...]:
-    """Changes when a tag comes, goes or moves: git makes each by a rename in a folder of tags, or packs them all."""
-    tags = folder.common_dir / "refs" / "tags"
-    times = [os.stat(directory).st_mtime_ns for directory, _, _ in os.walk(tags)]
-    return (*_identity(folder.common_dir / "packed-refs"), *times)
-
-
 def leftovers(folder: GitFolder) -> list[Path]:
     """Locks and temporary files and folders that a git process which is gone may have left."""
     objects = folder.common_dir / "objects"

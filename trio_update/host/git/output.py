@@ -145,14 +145,13 @@ class Tag:
 
 
 def read_tags(raw: bytes) -> tuple[Tag, ...]:
-    """Tags that name commits, in the order given; tags of trees and blobs are left out."""
+    """Refs that lead to commits, by their full names, in the order given; tags of trees and blobs are left out."""
     return tuple(_tags(raw))
 
 
 def _tags(raw: bytes) -> Iterator[Tag]:
     for line in raw.splitlines():
         name, kind, oid, peeled_kind, peeled = text(line).split("\0")
-        name = name.removeprefix("refs/tags/")
         if kind == "commit":
             yield Tag(name, oid)
         elif peeled_kind == "commit":

@@ -109,29 +109,47 @@ class Repository:
         found = [path + b"/" + name for name in inside.modified]
         return found if found and named.returncode == 0 else [path, *found]
 
-    async def tags(self, *, merged: str, contains: str) -> tuple[Tag, ...]:
-        """Tags reachable from ``merged`` that contain ``contains``, newest creation date first, at most 100."""
-        done = await self.git(
-            "for-each-ref",
-            f"--merged={merged}",
-            f"--contains={contains}",
-            "--sort=-creatordate",
-            "--count=100",
-            f"--format={TAG_FORMAT}",
-            "refs/tags",
-        )
-        return read_tags(done.stdout)
+    async def refs(self, *patterns: str) -> tuple[Tag, ...]:
+        """Refs below ``patterns`` by their full names, with the commits they lead to; newest creation date first."""
+        done = await self.git("for-each-ref", "--sort=-creatordate", f"--format={TAG_FORMAT}", *patterns)
+        found = read_tags(done.stdout)
+        # Before git 2.45 ``*objectname`` peels once: a tag of a tag takes one process more.
+        nested = [line.split(b"\0")[0] for line in done.stdout.split(b"\n") if line.count(b"\0tag\0") == 2]
+        return (*found, *await self._peeled(nested)) if nested else found
 
-    async def describe(self, *commits: str) -> list[str]:
+    async def _peeled(self, names: Sequence[bytes]) -> tuple[Tag, ...]:
+        done = await self.git(
+            "cat-file", "--batch-check=%(objecttype) %(objectname)", stdin=b"".join(name + b"^{}\n" for name in names)
+        )
+        answers = (line.split(" ") for line in text(done.stdout).split("\n"))
+        return tuple(
+            Tag(text(name), answer[1]) for name, answer in zip(names, answers, strict=False) if answer[0] == "commit"
+        )
+
+    async def describe(self, *commits: str, environ: Mapping[str, str] | None = None) -> list[str]:
         """``git describe`` of each commit; a bare abbreviated hash where no tag is reachable."""
-        done = await self.git("describe", "--always", "--tags", "--long", "--abbrev=8", "--end-of-options", *commits)
-        return text(done.stdout).splitlines()
+        done = await self.git(
+            *("describe", "--always", "--tags", "--long", "--abbrev=8", "--end-of-options", *commits), environ=environ
+        )
+        return text(done.stdout).removesuffix("\n").split("\n")
+
+    async def between(self, old: str, new: str, *, descendants: bool) -> frozenset[str]:
+        """Commits of ``new`` that ``old`` doesn't have; with ``descendants`` only those that contain ``old``."""
+        only = ["--ancestry-path"] if descendants else []
+        done = await self.git("rev-list", *only, "--end-of-options", f"{old}..{new}")
+        return frozenset(text(done.stdout).split())
+
+    async def apart(self, one: str, other: str) -> tuple[int, int]:
+        """How many commits each of the two has that the other lacks."""
+        done = await self.git("rev-list", "--left-right", "--count", "--end-of-options", f"{one}...{other}")
+        left, right = text(done.stdout).split()
+        return int(left), int(right)
 
     async def count(self, commit: str) -> int:
         done = await self.git("rev-list", "--count", "--end-of-options", commit)
         return int(done.stdout)
 
-    async def log(self, old: str, new: str) -> CommitLog:
+    async def log(self, old: str, new: str, *, environ: Mapping[str, str] | None = None) -> CommitLog:
         """Commits of ``new`` that ``old`` doesn't have."""
         log = CommitLog()
         await self.git(
@@ -143,6 +161,7 @@ class Repository:
             "--end-of-options",
             f"{old}..{new}",
             stdout_sink=log.feed,
+            environ=environ,
         )
         return log
 
@@ -157,22 +176,34 @@ class Repository:
         done = await self.git("merge-base", "--is-ancestor", "--end-of-options", old, new, check=(0, 1, 128))
         return done.returncode == 0
 
+    async def have_common(self, one: str, other: str) -> bool:
+        """Whether the histories of two commits have one in common, as far as the clone has them."""
+        done = await self.git("merge-base", "--end-of-options", one, other, check=(0, 1))
+        return done.returncode == 0
+
     async def fetch(
         self,
         remote: str,
         *,
         refspecs: Sequence[str] = (),
+        refmap: str | None = None,
+        tags: bool = True,
         submodules: bool = False,
         report: Report | None = None,
         silence: float = SILENCE,
     ) -> None:
-        """Bring the remote's branches and tags.  ``--force``: a tag that was moved upstream must not fail every
-        fetch from then on.  Ended when git is silent for ``silence`` seconds."""
+        """Bring what ``refspecs`` name, pruning what they cover.  Ended when git is silent for ``silence`` seconds.
+
+        ``refmap``: a refspec for the clone's own remote-tracking refs in the place of its configured ones, empty for
+        none.  ``tags`` False: of the clone's own tags none is made.
+        """
         await self.git(
             "fetch",
             "--progress",
             "--force",
             "--prune",
+            *(["--no-tags"] if not tags else []),
+            *([f"--refmap={refmap}"] if refmap is not None else []),
             f"--recurse-submodules={'yes' if submodules else 'no'}",
             "--end-of-options",
             remote,
@@ -182,6 +213,12 @@ class Repository:
             silence=silence,
             timeout=None,
         )
+
+    async def delete_refs(self, *names: str) -> None:
+        """Delete those of the refs that there are, in one transaction; symbolic ones themselves."""
+        if names:
+            lines = "".join(f"option no-deref\ndelete {name}\n" for name in names)
+            await self.git("update-ref", "--stdin", stdin=lines.encode("utf-8", "surrogateescape"))
 
     async def differences(self, old: str, new: str) -> dict[bytes, Difference]:
         """What differs between two commits, by path; no contents are read."""

@@ -26,11 +26,11 @@ from trio_update.updaters.git.decision import (
     earlier_version,
     recorded_commit,
 )
-from trio_update.updaters.git.facts import Change, Facts, OldClone, Replacement, Wanted
-from trio_update.updaters.git.judge import judge
+from trio_update.updaters.git.facts import Change, Facts, OldClone, Replacement, Seen, Tracking, Wanted
+from trio_update.updaters.git.judge import judge, not_found
 from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
 from trio_update.updaters.git.locked import lasting_folders
-from trio_update.updaters.git.look import Corrupt, Unreachable, look
+from trio_update.updaters.git.look import Corrupt, Unreachable, ask_remote, look
 from trio_update.updaters.git.memory import Memory, short_version
 from trio_update.updaters.git.moved import follow_move
 from trio_update.updaters.git.refuse import cannot_update
@@ -75,7 +75,7 @@ class Decider:
         try:
             facts = await look(self.config, self.repository, self.memory)
             name = earlier_version(request)
-            wanted = await self._wanted(name, request, facts.head) if facts.head is not None and name else None
+            wanted = await self._wanted(name, request, facts) if facts.head is not None and name else None
             change = await self._change_to(facts, wanted.commit if wanted is not None and wanted.behind else None)
         except OperationFailed as failed:
             return self._unreadable(request, failed)
@@ -87,13 +87,33 @@ class Decider:
         assert target is not None, "it was compared with None"
         return await look_at_change(self.repository, facts.seen, facts.head, target)
 
-    async def _wanted(self, name: str, request: Rollback, head: str) -> Wanted:
-        commit = recorded_commit(request.earlier, name) or await _resolve_release(self.repository, name)
+    async def _wanted(self, name: str, request: Rollback, facts: Facts) -> Wanted:
+        head = facts.head
+        assert head is not None, "the caller has looked"
+        commit = recorded_commit(request.earlier, name) or await self._resolve_release(facts, name)
         if commit is None or await self.repository.resolve(commit) is None:
             return Wanted(name)
         behind = commit != head and await self.repository.is_ancestor(commit, head)
-        version = await short_version(self.repository, commit) if behind else name
+        version = await short_version(self.repository, commit, facts.seen.tracking) if behind else name
         return Wanted(name, commit, version, behind)
+
+    async def _resolve_release(self, facts: Facts, wanted: str) -> str | None:
+        """A tag (``v1.2``, ``1.2``, ``v1.2-0``), or a commit by at least 8 digits of its hash."""
+        name = wanted.removesuffix("-0")
+        names = [name, f"v{name}"] if read_tag(name) else [name]
+        seen = facts.seen
+        refs = await self.memory.refs(self.repository, seen.folder, seen.settings, seen.tracking)
+        commits = {tag.name: tag.commit for tag in refs.tags}
+        for candidate in names:
+            if found := commits.get(candidate):
+                return found
+        for candidate in names:
+            # A tag of the user's, or one that was withdrawn.
+            if not candidate.startswith("-") and (found := await self.repository.resolve(f"refs/tags/{candidate}")):
+                return found
+        if 8 <= len(wanted) <= 64 and set(wanted.lower()) <= set("0123456789abcdef"):
+            return await self.repository.resolve(wanted.lower())
+        return None
 
     async def restore(self, request: Recover, mend: Callable[[Corrupt], Awaitable[bool]]) -> GitDecision:
         """A soft recovery.  ``mend`` repairs what git cannot read, and is asked only when ``fetch`` is given.
@@ -112,34 +132,37 @@ class Decider:
             facts = await look(self.config, self.repository, self.memory)
         tracking, head = facts.seen.tracking, facts.head
         remote = tracking.remote if tracking else "origin"
-        tip = await self._primary_tip(remote)
+        tip = await self._primary_tip(remote, facts.seen)
         goal = head if head is not None and await self.repository.is_ancestor(head, tip) else tip
         way = Restore(
             facts=facts,
             old=Target(facts.version.short if facts.version else "", head or ""),
-            new=Target(await short_version(self.repository, goal), goal),
+            new=Target(await short_version(self.repository, goal, tracking), goal),
             remote=remote,
             tip=tip,
             change=await look_at_restore(self.repository, facts.seen, goal),
         )
         return decide_restore(self.config, request, self.known, way)
 
-    async def _primary_tip(self, remote: str) -> str:
-        """The primary branch on the remote; brought by a fetch of its own where the clone was made without it."""
-        branch = self.config.primary_branch
-        ref = f"refs/remotes/{remote}/{branch}"
+    async def _primary_tip(self, remote: str, seen: Seen) -> str:
+        """The primary branch on the remote, whatever branch the clone is on, and whatever it was made with."""
+        primary = Tracking(remote, self.config.primary_branch, seen.settings.remotes().get(remote))
         trouble: OperationFailed | None = None
+        gone = self.memory.gone(primary)
         if self.fetch is not None:
             try:
-                await self.repository.fetch(remote, refspecs=(f"+refs/heads/{branch}:{ref}",), report=self.fetch)
+                gone = await ask_remote(self.repository, seen.folder, seen.settings, primary, self.fetch)
+                self.memory.answered(primary, gone)
             except OperationFailed as failed:
                 trouble = failed
-        found = await self.repository.resolve(ref)
-        if found is None:
-            raise trouble or OperationFailed(f"Branch '{branch}' was not found on remote '{remote}'")
+        refs = await self.memory.refs(self.repository, seen.folder, seen.settings, primary)
+        if gone is not None or refs.tip is None:
+            raise trouble or OperationFailed(
+                not_found(self.config, primary, gone.default if gone is not None else None)
+            )
         if trouble is not None and self.fetch is not None:
             self.fetch(f"The remote cannot be asked, going by what is known of it: {trouble}")
-        return found
+        return refs.tip
 
     async def replace(self, request: Recover) -> GitDecision:
         """A hard recovery: of a clone that may be damaged in any way, so that nothing read of it is needed."""
@@ -169,18 +192,6 @@ class Decider:
     def _unreadable(self, request: Upgrade | Rollback, failed: OperationFailed) -> GitDecision:
         why = "git cannot read the clone" if isinstance(failed, Corrupt) else str(failed).rstrip(".")
         return decide_nothing(self.config, request, self.known, (cannot_update(self.config, why),))
-
-
-async def _resolve_release(repository: Repository, wanted: str) -> str | None:
-    """A tag (``v1.2``, ``1.2``, ``v1.2-0``), or a commit by at least 8 digits of its hash."""
-    name = wanted.removesuffix("-0")
-    names = [name, f"v{name}"] if read_tag(name) else [name]
-    for candidate in names:
-        if not candidate.startswith("-") and (found := await repository.resolve(f"refs/tags/{candidate}")):
-            return found
-    if 8 <= len(wanted) <= 64 and set(wanted.lower()) <= set("0123456789abcdef"):
-        return await repository.resolve(wanted.lower())
-    return None
 
 
 def _real_place(path: Path) -> tuple[Path, tuple[bytes, ...]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from trio_update.host.git.folder import GitFolder
 from trio_update.host.git.output import Difference, Settings, Tag, WorkTree
+from trio_update.host.git.refs import Followed
 from trio_update.model import Commit
 from trio_update.updaters.space import Disk
 from trio_update.versions import GitVersion
@@ -22,8 +23,8 @@ class Tracking:
     url: str | None
 
     @property
-    def ref(self) -> str:
-        return f"refs/remotes/{self.remote}/{self.branch}"
+    def followed(self) -> Followed:
+        return Followed(self.remote, self.branch)
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,13 @@ class Pin:
 class Seen:
     """A clone as it stands, before it is decided where an update leads.
 
-    ``upstream`` is the tip of the tracked branch, as a commit or as the branch's ref; ``None``: the branch is gone.
-    ``tags``, newest first, are those between HEAD and that tip; they are asked for only where the channel goes by tags.
+    ``upstream`` is the tip of the tracked branch; ``None``: the branch is gone, and ``default`` is the remote's own
+    choice if it was just asked.  ``tree`` counts the commits that HEAD and this tip lack of each other, also where the
+    clone's own upstream is another ref, or none.
+
+    ``tags``, newest first, are those that the tip reaches and HEAD doesn't; where the two have not diverged, only those
+    that contain HEAD.  They, and the ``version`` of HEAD, are asked for only where the channel goes by tags.
+    ``related`` False: the histories of HEAD and the tip have no commit in common.
     """
 
     folder: GitFolder
@@ -49,6 +55,9 @@ class Seen:
     upstream: str | None = None
     pin: Pin | None = None
     tags: tuple[Tag, ...] = ()
+    version: GitVersion | None = None
+    default: str | None = None
+    related: bool = True
 
 
 @dataclass(frozen=True)

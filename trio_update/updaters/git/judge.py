@@ -17,7 +17,7 @@ from trio_update.host.git.output import (
 )
 from trio_update.model import Unknown
 from trio_update.text import moment, named, without_secrets
-from trio_update.updaters.git.facts import Facts, Seen
+from trio_update.updaters.git.facts import Facts, Seen, Tracking
 from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
 
 SOURCE_SUFFIXES = (b".py", b".c", b".cpp")
@@ -26,7 +26,7 @@ SOURCE_SUFFIXES = (b".py", b".c", b".cpp")
 def judge(config: GitRepoConfig, facts: Facts, known: GitStatus, *, debug: bool) -> GitStatus:
     """The status of a clone that git could read."""
     tree, tracking = facts.seen.tree, facts.seen.tracking
-    warnings = find_warnings(facts.seen, debug=debug)
+    warnings = find_warnings(config, facts.seen, debug=debug)
     sources = [path for path in tree.untracked if path.endswith(SOURCE_SUFFIXES)]
     url = tracking.url if tracking else None
     address = read_address(without_secrets(url)) if url else RemoteAddress("", "")
@@ -69,7 +69,7 @@ def _recovery_url(config: GitRepoConfig, settings: Settings) -> str | Unknown:
     return without_secrets(url) if url else Unknown("neither the clone nor the configuration names an origin")
 
 
-def find_warnings(seen: Seen, *, debug: bool) -> list[str]:
+def find_warnings(config: GitRepoConfig, seen: Seen, *, debug: bool) -> list[str]:
     """What makes an app invalid: updates are refused until it is mended."""
     tree, tracking, folder = seen.tree, seen.tracking, seen.folder
     warnings = []
@@ -81,13 +81,13 @@ def find_warnings(seen: Seen, *, debug: bool) -> list[str]:
     elif not tracking.url:
         warnings.append(f"No URL for remote '{tracking.remote}'")
     elif seen.upstream is None:
-        warnings.append(f"Branch '{tracking.branch}' not found on remote '{tracking.remote}'")
+        warnings.append(not_found(config, tracking, seen.default))
     if folder.branch is None and not debug:
         warnings.append("Detached HEAD detected")
     if tree.modified:
         warnings.append(f"Repo is dirty, modified files: {named(tree.modified)}")
     if tree.ahead and tree.behind:
-        warnings.append(_diverged(tree))
+        warnings.append(f"{_diverged(tree)}. {_way_back(seen)}")
     if folder.unfinished:
         warnings.append(f"An operation was begun and not ended: {', '.join(folder.unfinished)}")
     return warnings
@@ -115,6 +115,25 @@ def find_anomalies(config: GitRepoConfig, seen: Seen, sources: Sequence[bytes], 
     if seen.pin is not None and seen.pin.commit is None:
         anomalies.append(f"Pinned commit {config.pinned_commit} is not known to the repo")
     return anomalies
+
+
+def not_found(config: GitRepoConfig, tracking: Tracking, default: str | None) -> str:
+    """That a branch is gone on the remote, and where the project may have gone."""
+    told = f"Branch '{tracking.branch}' not found on remote '{tracking.remote}'"
+    if default is None:
+        return told
+    if default == config.primary_branch:
+        return f"{told}, its default branch is '{default}': recover the app to go there"
+    return f"{told}, its default branch is '{default}': set 'primary_branch: {default}' and recover the app to go there"
+
+
+def _way_back(seen: Seen) -> str:
+    if seen.related:
+        return "Recover the app to go to the remote's commits: your own are saved before"
+    return (
+        "The two have no commit in common, so the remote's history was probably made anew: recover the app to go "
+        "there, your own commits are saved before"
+    )
 
 
 def _diverged(tree: WorkTree) -> str:

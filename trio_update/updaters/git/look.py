@@ -1,27 +1,39 @@
 """Looking at a clone: the fewest git commands that tell everything the status needs.
 
-A look is at most: config (only when the clone's config file changed), fetch, status, for-each-ref (not on the dev
-channel), log (only when behind), describe.  What is decided from it stands in :mod:`trio_update.updaters.git.target`.
+A look is at most: config (only when the clone's config file changed), fetch, status, for-each-ref (only when a ref
+changed), rev-list (not on the dev channel; only when behind), log (only when behind), describe (only when HEAD or a tag
+changed).  Shallow, diverged and detached clones take a few more.  What is decided from it stands in
+:mod:`trio_update.updaters.git.target`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from dataclasses import dataclass
 
 from trio_update.errors import CommandFailed, OperationFailed
 from trio_update.host.git.command import explain
 from trio_update.host.git.folder import GitFolder, survey
 from trio_update.host.git.output import CommitLog, Settings, WorkTree, tells_corruption
+from trio_update.host.git.refs import Refs
+from trio_update.host.git.remote import FETCH_SILENCE, Gone, ask, deepen
 from trio_update.host.git.repository import Report, Repository
 from trio_update.host.threads import in_thread
 from trio_update.model import Channel
 from trio_update.updaters.git.facts import Facts, Pin, Seen, Tracking
 from trio_update.updaters.git.kind import GitRepoConfig
-from trio_update.updaters.git.memory import Memory
-from trio_update.updaters.git.target import Chosen, choose_target, follows_from_head, track, version_ahead
+from trio_update.updaters.git.memory import Memory, Views
+from trio_update.updaters.git.target import (
+    Chosen,
+    choose_target,
+    follows_from_head,
+    track,
+    version_ahead,
+)
 
-# A server that counts or compresses objects says so every second; silence for this long means that it is gone.
-FETCH_SILENCE = 60.0
+# By how many commits a shallow clone is deepened, once after the other, to relate its commit to the branch.
+_DEEPER = (20, 200)
 
 
 class NoRepository(OperationFailed):
@@ -65,18 +77,29 @@ async def look(
         settings = await memory.settings(repository, folder)
         tracking = track(config, folder, settings)
         if fetch is not None and tracking is not None and tracking.url:
-            await _ask(repository, tracking, fetch, submodules=submodules)
-        seen = await _see(config, repository, folder, settings, tracking)
-        return await _compare(repository, memory, seen, choose_target(config.channel, seen))
+            gone = await ask_remote(repository, folder, settings, tracking, fetch, submodules=submodules)
+            memory.answered(tracking, gone)
+            if gone is None and config.pinned_commit:
+                await _ask_for_pin(config.pinned_commit, repository, tracking, fetch)
+        return await _Look(config, repository, memory, folder, settings, tracking, fetch).facts()
     except CommandFailed as failed:
         if tells_corruption(failed.output) or "not a git repository" in failed.output:
             raise Corrupt(str(failed)) from failed
         raise
 
 
-async def _ask(repository: Repository, tracking: Tracking, report: Report, *, submodules: bool) -> None:
+async def ask_remote(
+    repository: Repository,
+    folder: GitFolder,
+    settings: Settings,
+    tracking: Tracking,
+    report: Report,
+    *,
+    submodules: bool = False,
+) -> Gone | None:
+    """Bring the tracked branch and the remote's tags.  Raises: Unreachable; CommandFailed that tells corruption."""
     try:
-        await repository.fetch(tracking.remote, submodules=submodules, report=report, silence=FETCH_SILENCE)
+        return await ask(repository, folder, tracking.followed, settings, report, submodules=submodules)
     except CommandFailed as failed:
         if tells_corruption(failed.output):
             raise
@@ -85,62 +108,122 @@ async def _ask(repository: Repository, tracking: Tracking, report: Report, *, su
         raise Unreachable(str(failed)) from failed
 
 
-async def _see(
-    config: GitRepoConfig,
-    repository: Repository,
-    folder: GitFolder,
-    settings: Settings,
-    tracking: Tracking | None,
-) -> Seen:
-    tree = await repository.status()
-    seen = Seen(folder=folder, settings=settings, tree=tree, tracking=tracking)
-    if tree.head is None:
-        return seen
-    seen = dataclasses.replace(seen, upstream=await _upstream(repository, tree, tracking))
-    if config.pinned_commit:
-        return dataclasses.replace(seen, pin=await _pin(repository, config.pinned_commit, tree.head))
-    if config.channel is Channel.DEV or tracking is None or seen.upstream is None:
-        return seen
-    return dataclasses.replace(seen, tags=await repository.tags(merged=tracking.ref, contains="HEAD"))
+async def _ask_for_pin(pinned: str, repository: Repository, tracking: Tracking, report: Report) -> None:
+    """Bring the other branches too when the pinned commit is on none that is known.
 
-
-async def _compare(repository: Repository, memory: Memory, seen: Seen, chosen: Chosen) -> Facts:
-    """What lies between HEAD and the chosen commit, and how the two are called."""
-    head = seen.tree.head
-    if head is None:
-        return Facts(seen)
-    log = CommitLog()
-    if chosen.commit is not None and chosen.commit != head:
-        log = await repository.log(head, chosen.commit)
-    commits = log.commits()
-    if seen.tracking is not None and chosen.commit == seen.tracking.ref:
-        chosen = dataclasses.replace(chosen, commit=log.tip)
-    asked = None if follows_from_head(seen, chosen, tagged=log.tagged) else chosen.commit
-    version, target_version = await memory.versions(repository, seen.folder, head, asked)
-    return Facts(
-        seen,
-        target=chosen.commit,
-        version=version,
-        target_version=target_version or version_ahead(version, head, chosen, log.count),
-        commits=commits,
-        commits_count=log.count,
-    )
-
-
-async def _upstream(repository: Repository, tree: WorkTree, tracking: Tracking | None) -> str | None:
-    """What leads to the tip of the tracked branch, or ``None`` when the branch is gone.
-
-    A commit, or the branch's own ref when git-status has counted commits there that HEAD lacks: the log of these begins
-    with the tip, so no process is needed to find it.
+    That it cannot be had is no failure of the look: the pin is shown as unknown.
     """
-    if tracking is None:
-        return None
-    if tree.upstream is not None and tree.ahead == 0 and tree.behind == 0:
-        return tree.head
-    # Another name than this one means that the refspec of the remote puts its branches elsewhere.
-    if tree.upstream == f"{tracking.remote}/{tracking.branch}" and tree.behind:
-        return tracking.ref
-    return await repository.resolve(tracking.ref)
+    if await repository.resolve(pinned) is not None:
+        return
+    followed = tracking.followed
+    with contextlib.suppress(OperationFailed):
+        await repository.fetch(
+            followed.remote,
+            refspecs=(f"+refs/heads/*:{followed.space}/pin/*",),
+            refmap="",
+            tags=False,
+            report=report,
+            silence=FETCH_SILENCE,
+        )
+
+
+@dataclass
+class _Look:
+    """One look at a clone that can be read, after its remote was asked."""
+
+    config: GitRepoConfig
+    repository: Repository
+    memory: Memory
+    folder: GitFolder
+    settings: Settings
+    tracking: Tracking | None
+    fetch: Report | None
+
+    async def facts(self) -> Facts:
+        """Raises: OperationFailed."""
+        tree = await self.repository.status()
+        refs = await self.memory.refs(self.repository, self.folder, self.settings, self.tracking)
+        views = Views(self.folder, refs)
+        try:
+            seen = await self._see(tree, refs, views)
+            return await self._compare(seen, views, choose_target(self.config.channel, seen))
+        finally:
+            await views.close()
+
+    async def _see(self, tree: WorkTree, refs: Refs, views: Views) -> Seen:
+        seen = Seen(folder=self.folder, settings=self.settings, tree=tree, tracking=self.tracking)
+        gone = self.memory.gone(self.tracking)
+        if gone is not None:
+            return dataclasses.replace(seen, default=gone.default)
+        if tree.head is None or refs.tip is None or self.tracking is None:
+            return seen
+        seen = await self._related(tree.head, refs.tip, dataclasses.replace(seen, upstream=refs.tip), refs)
+        if self.config.pinned_commit:
+            return dataclasses.replace(seen, pin=await _pin(self.repository, self.config.pinned_commit, tree.head))
+        if self.config.channel is Channel.DEV or not seen.tree.behind:
+            return seen
+        return await self._tagged(tree.head, refs.tip, seen, refs, views)
+
+    async def _related(self, head: str, tip: str, seen: Seen, refs: Refs) -> Seen:
+        """With the numbers of commits that HEAD and the tip lack of each other."""
+        tree, tracking = seen.tree, self.tracking
+        assert tracking is not None, "it has a tip"
+        if tip == head:
+            ahead: int | None = 0
+            behind: int | None = 0
+        elif refs.own == tip and tree.upstream == f"{tracking.remote}/{tracking.branch}" and tree.ahead is not None:
+            ahead, behind = tree.ahead, tree.behind
+        else:
+            ahead, behind = await self.repository.apart(head, tip)
+        related = True
+        if ahead and behind:
+            related = await self.repository.have_common(head, tip)
+            if not related and self.folder.shallow and self.fetch is not None and not self.memory.tried(head, tip):
+                related = await self._relate_shallow(head, tip)
+                ahead, behind = await self.repository.apart(head, tip)
+        tree = dataclasses.replace(tree, ahead=ahead, behind=behind)
+        return dataclasses.replace(seen, tree=tree, related=related)
+
+    async def _relate_shallow(self, head: str, tip: str) -> bool:
+        """Deepen a shallow clone, only as far as it takes, and not without an end."""
+        assert self.tracking is not None and self.fetch is not None, "the caller has looked"
+        for commits in _DEEPER:
+            try:
+                await deepen(self.repository, self.tracking.followed, commits, self.fetch)
+            except OperationFailed:
+                return False  # without more history the two are unrelated, and that is what is shown
+            if await self.repository.have_common(head, tip):
+                return True
+        return False
+
+    async def _tagged(self, head: str, tip: str, seen: Seen, refs: Refs, views: Views) -> Seen:
+        """With the tags that an update may go to."""
+        # Of a diverged clone everything new is told, so that a recovery's user sees where it leads.
+        diverged = bool(seen.tree.ahead)
+        commits = await self.repository.between(head, tip, descendants=not diverged)
+        tags = tuple(tag for tag in refs.tags if tag.commit in commits)
+        version = await self.memory.version(self.repository, head, views) if tags else None
+        return dataclasses.replace(seen, tags=tags, version=version)
+
+    async def _compare(self, seen: Seen, views: Views, chosen: Chosen) -> Facts:
+        """What lies between HEAD and the chosen commit, and how the two are called."""
+        head = seen.tree.head
+        if head is None:
+            return Facts(seen)
+        log = CommitLog()
+        if chosen.commit is not None and chosen.commit != head:
+            log = await self.repository.log(head, chosen.commit, environ=await views.remote.environ())
+        commits = log.commits()
+        asked = None if follows_from_head(seen, chosen, tagged=log.tagged) else chosen.commit
+        version, target_version = await self.memory.versions(self.repository, head, views, asked)
+        return Facts(
+            seen,
+            target=chosen.commit,
+            version=version,
+            target_version=target_version or version_ahead(version, head, chosen, log.count),
+            commits=commits,
+            commits_count=log.count,
+        )
 
 
 async def _pin(repository: Repository, pinned: str, head: str) -> Pin:

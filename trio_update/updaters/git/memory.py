@@ -4,21 +4,48 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from trio_update.host.git.folder import GitFolder, tags_identity
-from trio_update.host.git.output import Settings
+from trio_update.errors import OperationFailed
+from trio_update.host.git.folder import GitFolder, survey
+from trio_update.host.git.output import Settings, Tag
+from trio_update.host.git.refs import Refs, TagView, list_refs, refs_identity
+from trio_update.host.git.remote import Gone
 from trio_update.host.git.repository import Repository
 from trio_update.host.threads import in_thread
+from trio_update.updaters.git.facts import Tracking
+from trio_update.updaters.git.target import naming_tags
 from trio_update.versions import GitVersion, inferred, read_description
+
+# All tags that may name a commit: the remote's, and the clone's own.
+Naming = tuple[tuple[Tag, ...], tuple[Tag, ...]]
+
+
+class Views:
+    """What git is shown for the names of commits: of the ``installed`` one also tags that only the clone has."""
+
+    def __init__(self, folder: GitFolder, refs: Refs) -> None:
+        self.naming: Naming = refs.tags, refs.local
+        self.remote = self.installed = TagView(folder, refs.tags, naming_tags)
+        if refs.local:
+            self.installed = TagView(folder, (*refs.tags, *refs.local), naming_tags)
+
+    async def close(self) -> None:
+        """Remove them from the disk; may be called in a cancelled scope."""
+        await self.remote.close()
+        await self.installed.close()
 
 
 @dataclass
 class Memory:
-    """Saves a look two processes out of seven when nothing has changed but the remote."""
+    """Saves a look three processes out of seven when nothing has changed but the remote."""
 
     _config: tuple[int, ...] = ()
     _settings: Settings = field(default_factory=Settings)
-    _described: tuple[str, tuple[int, ...]] = ("", ())
+    _listed: tuple[Tracking | None, str | None, tuple[int, ...]] | None = None
+    _refs: Refs = field(default_factory=Refs)
+    _described: tuple[str, Naming] | None = None
     _version: GitVersion | None = None
+    _gone: dict[Tracking, Gone] = field(default_factory=dict)
+    _strangers: set[tuple[str, str]] = field(default_factory=set)
 
     async def settings(self, repository: Repository, folder: GitFolder) -> Settings:
         """The clone's configuration."""
@@ -27,32 +54,75 @@ class Memory:
             self._config = folder.config_identity
         return self._settings
 
+    async def refs(
+        self, repository: Repository, folder: GitFolder, settings: Settings, tracking: Tracking | None
+    ) -> Refs:
+        """What the clone knows of the tracked remote."""
+        followed = tracking.followed if tracking is not None else None
+        own_ref = followed.own_ref(settings) if followed is not None else None
+        # Before git is asked: what comes in between is seen the next time.
+        asked = tracking, own_ref, await in_thread(refs_identity, folder)
+        if asked != self._listed:
+            self._refs = await list_refs(repository, followed, own_ref)
+            self._listed = asked
+        return self._refs
+
+    async def version(self, repository: Repository, head: str, views: Views) -> GitVersion:
+        """The version of HEAD, which depends on the commit and on where the tags are."""
+        return (await self.versions(repository, head, views, None))[0]
+
     async def versions(
-        self, repository: Repository, folder: GitFolder, head: str, other: str | None
+        self, repository: Repository, head: str, views: Views, other: str | None
     ) -> tuple[GitVersion, GitVersion | None]:
-        """The version of HEAD, which depends on the commit and on where the tags are, and that of another commit."""
-        # Before git is asked: a tag that comes in between is seen the next time.
-        described = head, await in_thread(tags_identity, folder)
-        known = self._version if described == self._described else None
-        wanted = [head] if known is None else []
-        found = await describe(repository, *wanted, *([other] if other is not None else []))
+        """The same, and the version of another commit."""
+        known = self._version if self._described == (head, views.naming) else None
+        others = [other] if other is not None else []
         if known is None:
+            together = others if views.installed is views.remote else []
+            found = await describe(repository, views.installed, head, *together)
             known = found[0]
-            self._version, self._described = known, described
-        return known, found[-1] if other is not None else None
+            self._version, self._described = known, (head, views.naming)
+            if together:
+                return known, found[1]
+        found = await describe(repository, views.remote, *others)
+        return known, found[0] if others else None
+
+    def answered(self, tracking: Tracking, gone: Gone | None) -> None:
+        """What the remote said of the branch: a look that doesn't ask it must not find an old ref of it again."""
+        if gone is None:
+            self._gone.pop(tracking, None)
+        else:
+            self._gone[tracking] = gone
+
+    def gone(self, tracking: Tracking | None) -> Gone | None:
+        return self._gone.get(tracking) if tracking is not None else None
+
+    def tried(self, head: str, tip: str) -> bool:
+        """Whether this was asked of these two commits before: more history of a shallow clone has not related them."""
+        pair = head, tip
+        known = pair in self._strangers
+        self._strangers.add(pair)
+        return known
 
 
-async def describe(repository: Repository, *commits: str) -> list[GitVersion]:
+async def describe(repository: Repository, view: TagView, *commits: str) -> list[GitVersion]:
     """The versions of commits: one process for all, and another for each that no tag describes."""
     if not commits:
         return []
-    lines = await repository.describe(*commits)
+    lines = await repository.describe(*commits, environ=await view.environ())
     return [
         read_description(line) or inferred(await repository.count(commit), commit[:8])
         for commit, line in zip(commits, lines, strict=True)
     ]
 
 
-async def short_version(repository: Repository, commit: str) -> str:
-    """The version of one commit, as clients are shown it."""
-    return (await describe(repository, commit))[0].short
+async def short_version(repository: Repository, commit: str, tracking: Tracking | None = None) -> str:
+    """The version of one commit, as clients are shown it, by the tags of the remote that is tracked."""
+    folder = await in_thread(survey, repository.path)
+    if folder is None:
+        raise OperationFailed(f"No git repository at {repository.path}")
+    views = Views(folder, await list_refs(repository, tracking.followed if tracking is not None else None, None))
+    try:
+        return (await describe(repository, views.installed, commit))[0].short
+    finally:
+        await views.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,15 +11,12 @@ from trio_update.host.git.output import Settings, Tag
 from trio_update.model import Channel
 from trio_update.updaters.git.facts import Seen, Tracking
 from trio_update.updaters.git.kind import GitRepoConfig
-from trio_update.versions import GitVersion, Stage, read_tag
+from trio_update.versions import GitVersion, Stage, TagVersion, read_tag
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """Where an update leads: HEAD itself when there is none, ``None`` when that cannot be told.
-
-    ``commit`` may be the ref of the tracked branch: the log of what lies between begins with the commit it means.
-    """
+    """Where an update leads: HEAD itself when there is none, ``None`` when that cannot be told."""
 
     commit: str | None
     tag: Tag | None = None
@@ -50,18 +48,82 @@ def choose_target(channel: Channel, seen: Seen) -> Chosen:
     if channel is Channel.DEV:
         # Local commits on top of the branch's tip: there is nothing to bring.
         return Chosen(head if seen.tree.ahead and not seen.tree.behind else seen.upstream)
-    tag = choose_tag(channel, seen.tags)
+    tag = choose_tag(channel, seen.tags, seen.version)
     return Chosen(tag.commit, tag) if tag else Chosen(head)
 
 
-def choose_tag(channel: Channel, tags: Sequence[Tag]) -> Tag | None:
-    """The tag that a channel updates to; ``tags`` newest first.  Tags that are no versions are passed over."""
+def choose_tag(channel: Channel, tags: Sequence[Tag], installed: GitVersion | None = None) -> Tag | None:
+    """The tag with the greatest version that the channel takes; ``tags`` newest first, which decides between equals.
+
+    By version and not by date: a tag may be made long after its commit, under a wrong clock, or in the same second as
+    another.  Never one that is not above the ``installed`` version.
+    """
     lowest = Stage.FINAL if channel is Channel.STABLE else Stage.BETA
+    read = [(found, tag) for tag in tags if (found := read_name(tag.name)) is not None]
+    own = read_name(installed.tag) if installed is not None and not installed.inferred else None
+    offered = [(found, tag) for found, tag in _comparable(read, own) if found.version.stage >= lowest]
+    if not offered:
+        return None
+    best, tag = max(offered, key=lambda pair: pair[0].version.key)
+    if own is not None and own.prefix == best.prefix and best.version.key <= own.version.key:
+        return None
+    return tag
+
+
+@dataclass(frozen=True)
+class Named:
+    """A tag's name as a version, and what stands before that (``release-``, ``app/``)."""
+
+    prefix: str
+    version: TagVersion
+
+
+# A word before the number, as in ``release-1.2`` or ``app/v1.2.3``.
+_PREFIXED = re.compile(r"(?P<prefix>[A-Za-z][A-Za-z_. +-]*[-_/. ])(?P<version>[vV]?\d.*)")
+# ``nightly-2024.01.02`` is a date and no release, whatever it reads as.
+_UNFINISHED = re.compile(
+    r"(?<![a-z])(?:nightly|daily|weekly|dev|devel|develop|snapshot|canary|edge|test|testing|experimental|unstable|alpha|"
+    r"beta|rc|pre|preview|prerelease|wip|ci|build|backup|before|old|archive)(?![a-z])",
+    re.IGNORECASE,
+)
+
+
+def read_name(name: str) -> Named | None:
+    """A tag as a version, with or without a word before it; ``None`` when it is none."""
+    if (version := read_tag(name)) is not None:
+        return Named("", version)
+    found = _PREFIXED.fullmatch(name)
+    if found is None or _UNFINISHED.search(found["prefix"]):
+        return None
+    version = read_tag(found["version"])
+    return Named(found["prefix"], version) if version is not None else None
+
+
+def _comparable(read: Sequence[tuple[Named, Tag]], own: Named | None) -> Sequence[tuple[Named, Tag]]:
+    """Those of one series: several programs in one repository each count their own versions (``app-1.2``, ``lib-7.0``).
+
+    The installed version's series, or else the one without a word before the number, or else that of the newest tag.
+    """
+    series = {found.prefix for found, _ in read}
+    if own is not None and own.prefix in series:
+        wanted = own.prefix
+    elif "" in series:
+        wanted = ""
+    else:
+        wanted = read[0][0].prefix if read else ""
+    return [pair for pair in read if pair[0].prefix == wanted]
+
+
+def naming_tags(tags: Sequence[Tag]) -> tuple[Tag, ...]:
+    """The tag that names each commit: the greatest version, or else the newest; ``tags`` newest first."""
+    best: dict[str, tuple[tuple[object, ...], Tag]] = {}
     for tag in tags:
-        version = read_tag(tag.name)
-        if version is not None and version.stage >= lowest:
-            return tag
-    return None
+        found = read_name(tag.name)
+        rank = (True, not found.prefix, found.version.key) if found is not None else (False,)
+        known = best.get(tag.commit)
+        if known is None or rank > known[0]:
+            best[tag.commit] = rank, tag
+    return tuple(tag for _, tag in best.values())
 
 
 def follows_from_head(seen: Seen, chosen: Chosen, *, tagged: bool) -> bool:
