@@ -29,6 +29,7 @@ from trio_update.host.git.output import (
     Settings,
     Tag,
     WorkTree,
+    lines,
     read_config,
     read_status,
     read_tags,
@@ -108,7 +109,7 @@ class Repository:
     async def describe(self, *commits: str) -> list[str]:
         """``git describe`` of each commit; a bare abbreviated hash where no tag is reachable."""
         done = await self.git("describe", "--always", "--tags", "--long", "--abbrev=8", "--end-of-options", *commits)
-        return text(done.stdout).splitlines()
+        return [text(line) for line in lines(done.stdout)]
 
     async def count(self, commit: str) -> int:
         done = await self.git("rev-list", "--count", "--end-of-options", commit)
@@ -119,7 +120,8 @@ class Repository:
         log = CommitLog()
         await self.git(
             "log",
-            f"--format={LOG_FORMAT}",
+            "-z",
+            f"--format=tformat:{LOG_FORMAT}",
             "--decorate=full",
             "--decorate-refs=refs/tags/*",
             "--no-color",
@@ -207,8 +209,8 @@ class Repository:
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
                 await in_thread(unlink, index)
-        lines = text(done.stdout).splitlines()
-        return tuple(line.removesuffix(": needs update") for line in lines if line.endswith(": needs update"))
+        told = (text(line) for line in lines(done.stdout))
+        return tuple(line.removesuffix(": needs update") for line in told if line.endswith(": needs update"))
 
     async def bring_blobs(self, remote: str, old: str, new: str, report: Report | None) -> None:
         """Fetch, in one go, the contents that a ``blob:none`` clone may lack for going from ``old`` to ``new``.
@@ -218,7 +220,7 @@ class Repository:
         """
         done = await self.git("diff-tree", "-r", "--raw", "--no-abbrev", "--no-renames", "--end-of-options", old, new)
         # :OLD_MODE NEW_MODE OLD_OBJECT NEW_OBJECT STATUS, a tab, and the path
-        entries = [line.split(b"\t")[0].split() for line in done.stdout.splitlines()]
+        entries = [line.split(b"\t")[0].split() for line in lines(done.stdout)]
         wanted = {entry[3] for entry in entries if entry[1] != b"160000" and entry[3].strip(b"0")}
         if not wanted:
             return
