@@ -72,7 +72,7 @@ async def test_tags_may_hold_what_ends_a_line_elsewhere(project: Upstream) -> No
     head = project.head
     (commit,) = await log_of(project)
     assert commit.tag == name
-    assert [tag.name for tag in await repository.tags(merged="HEAD", contains="v1.0.0")][0] == name
+    assert next(tag.name for tag in await repository.tags(merged="HEAD", contains="v1.0.0")) == name
     assert await repository.describe(head, head) == [f"{name}-0-g{head[:8]}"] * 2
 
 
