@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.upstream import Upstream, git
-from trio_update.host.git.output import CommitLog, read_address, read_commit, read_status
+from trio_update.host.git.output import read_address, read_status
 from trio_update.host.git.repository import Repository
 from trio_update.host.processes.runner import Runner
 
@@ -83,25 +83,3 @@ def test_a_rename_brings_two_names_and_counts_once() -> None:
     raw = "\0".join(items).encode()
     tree = read_status(raw)
     assert (tree.modified, tree.untracked, tree.ahead, tree.behind) == ((b"new",), (b"x",), 1, 2)
-
-
-@given(st.integers(1, 50), st.integers(0, 140))
-def test_a_log_reads_the_same_in_pieces_of_any_size(size: int, count: int) -> None:
-    records = [
-        b"\x1e%040d\0Ada\0%d\0%s\0subject %d\0body\n\n"
-        % (number, number, b"tag: refs/tags/v1" if number == 99 else b"", number)
-        for number in range(count)
-    ]
-    raw = b"\n".join(records)
-    log = CommitLog()
-    for start in range(0, len(raw), size):
-        log.feed(raw[start : start + size])
-    commits = log.commits()
-    assert (log.count, log.tagged) == (count, count > 99)
-    assert len(commits) == min(count, 30) + (count > 99)
-    assert log.tip == (f"{0:040}" if count else None)
-
-
-def test_words_that_are_not_utf8_pass() -> None:
-    commit = read_commit(b"ab\0J\xf6rg\x001\0tag: refs/tags/v1, tag: refs/tags/v2\0s\xff\0\n")
-    assert (commit.author, commit.subject, commit.tag, commit.message) == ("J\ufffdrg", "s\ufffd", "v1", "")

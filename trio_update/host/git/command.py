@@ -18,15 +18,41 @@ LOCAL_TIMEOUT = 600.0
 _HARDENING = (
     ("core.fsmonitor", "false"),
     ("core.hooksPath", "/dev/null"),
-    ("core.quotePath", "false"),
     ("protocol.ext.allow", "never"),
     ("log.showSignature", "false"),
     # git's automatic maintenance detaches itself with setsid, and could neither be ended nor reaped.
     ("gc.auto", "0"),
     ("maintenance.auto", "false"),
     ("advice.detachedHead", "false"),
-    # Submodules are moved by us, each when what it needs is there.
+    # A command that we give to one repository must not go on into others.
     ("submodule.recurse", "false"),
+    # With it a fetch that prunes takes the user's own tags away.
+    ("fetch.pruneTags", "false"),
+)
+# What a user's configuration says for human eyes must not change what we read.  How to reach a server stays theirs.
+_READABLE = (
+    ("i18n.logOutputEncoding", "UTF-8"),
+    ("i18n.commitEncoding", "UTF-8"),
+    *((f"color.{what}", "false") for what in ("ui", "diff", "status", "branch", "remote", "transport", "advice")),
+    *((f"column.{what}", "never") for what in ("ui", "branch", "status", "tag")),
+    ("core.pager", "cat"),
+    ("core.quotePath", "false"),
+    ("core.abbrev", "auto"),
+    ("core.warnAmbiguousRefs", "false"),
+    *((f"log.{what}", "false") for what in ("abbrevCommit", "decorate", "follow")),
+    ("log.date", "default"),
+    *((f"status.{what}", "false") for what in ("branch", "short", "showStash", "submoduleSummary")),
+    *((f"diff.{what}", "false") for what in ("noprefix", "mnemonicPrefix", "relative", "renames")),
+    ("diff.suppressBlankEmpty", "false"),
+    ("diff.orderFile", "/dev/null"),
+    ("diff.context", "3"),
+    ("diff.interHunkContext", "0"),
+    ("diff.algorithm", "default"),
+    ("diff.submodule", "short"),
+    ("diff.colorMoved", "no"),
+    ("diff.wsErrorHighlight", "none"),
+    ("apply.whitespace", "nowarn"),
+    ("apply.ignoreWhitespace", "no"),
 )
 # Options for commands that bring objects from elsewhere.
 TRANSFER = (
@@ -63,7 +89,7 @@ def git_environment(path: Path, environ: Mapping[str, str] | None = None) -> dic
 def git_argv(options: Sequence[tuple[str, str]], arguments: Sequence[str]) -> list[str]:
     """A git command with ``options`` (configuration for this call) on top of the hardening ones."""
     argv = ["git"]
-    for key, value in (*_HARDENING, *options):
+    for key, value in (*_HARDENING, *_READABLE, *options):
         argv += ["-c", f"{key}={value}"]
     return [*argv, *arguments]
 

@@ -31,6 +31,7 @@ from trio_update.host.git.output import (
     Settings,
     Tag,
     WorkTree,
+    lines,
     read_config,
     read_differences,
     read_status,
@@ -131,7 +132,7 @@ class Repository:
         done = await self.git(
             *("describe", "--always", "--tags", "--long", "--abbrev=8", "--end-of-options", *commits), environ=environ
         )
-        return text(done.stdout).removesuffix("\n").split("\n")
+        return [text(line) for line in lines(done.stdout)]
 
     async def between(self, old: str, new: str, *, descendants: bool) -> frozenset[str]:
         """Commits of ``new`` that ``old`` doesn't have; with ``descendants`` only those that contain ``old``."""
@@ -154,7 +155,8 @@ class Repository:
         log = CommitLog()
         await self.git(
             "log",
-            f"--format={LOG_FORMAT}",
+            "-z",
+            f"--format=tformat:{LOG_FORMAT}",
             "--decorate=full",
             "--decorate-refs=refs/tags/*",
             "--no-color",
@@ -269,8 +271,8 @@ class Repository:
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
                 await in_thread(unlink, index)
-        lines = text(done.stdout).splitlines()
-        return tuple(line.removesuffix(": needs update") for line in lines if line.endswith(": needs update"))
+        told = (text(line) for line in lines(done.stdout))
+        return tuple(line.removesuffix(": needs update") for line in told if line.endswith(": needs update"))
 
     async def bring_blobs(self, remote: str, old: str, new: str, report: Report | None) -> None:
         """Fetch, in one go, the contents that a ``blob:none`` clone may lack for going from ``old`` to ``new``.

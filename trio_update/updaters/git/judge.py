@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from trio_update.host.git.bounds import LINE_SIZE, bounded, shorten
 from trio_update.host.git.output import (
     RemoteAddress,
     Settings,
@@ -56,8 +57,8 @@ def judge(config: GitRepoConfig, facts: Facts, known: GitStatus, *, debug: bool)
         commits_behind=facts.commits,
         commits_behind_count=facts.commits_count,
         info_tags=config.info_tags,
-        warnings=tuple(warnings),
-        anomalies=tuple(find_anomalies(config, facts.seen, sources, debug=debug)),
+        warnings=bounded(warnings),
+        anomalies=bounded(find_anomalies(config, facts.seen, sources, debug=debug)),
         hold=config.hold,
         refreshed_at=known.refreshed_at,
         unreachable_since=known.unreachable_since,
@@ -148,20 +149,20 @@ def unreadable(config: GitRepoConfig, known: GitStatus, warning: str, output: st
         is_valid=False,
         corrupt=corrupt,
         pristine=False,
-        warnings=(warning,),
-        git_messages=tuple(line for line in output.splitlines() if line.strip())[-20:],
+        warnings=bounded((warning,)),
+        git_messages=bounded([line for line in output.splitlines() if line.strip()][-20:]),
         anomalies=(),
-        last_error=warning,
+        last_error=shorten(warning, LINE_SIZE),
     )
 
 
 def unreachable(status: GitStatus, why: str, since: float) -> GitStatus:
     """The remote did not answer: nothing that was known is lost, and an anomaly says since when and why."""
-    note = f"Remote not reached since {moment(since)}: {why}"
+    note = shorten(f"Remote not reached since {moment(since)}: {why}", LINE_SIZE)
     return _replaced(
         status,
         anomalies=(*status.anomalies, note),
-        git_messages=tuple(line for line in why.splitlines() if line.strip())[-20:],
+        git_messages=bounded([line for line in why.splitlines() if line.strip()][-20:]),
         last_error=note,
         unreachable_since=since,
     )
