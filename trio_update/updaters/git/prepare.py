@@ -9,9 +9,11 @@ from pathlib import Path
 from trio_update.config import GitRepoConfig
 from trio_update.errors import OperationFailed, Reason, Refused
 from trio_update.host.files import durable
+from trio_update.host.git.bundles import local_tips, save_commits
 from trio_update.host.git.folder import GitFolder
 from trio_update.host.git.output import Settings, text
 from trio_update.host.git.repository import Repository
+from trio_update.host.git.saving import save_changes
 from trio_update.host.threads import in_thread
 from trio_update.model import GitStatus
 from trio_update.updaters.base import Prepared, Report, Rollback, Target, Workshop
@@ -212,10 +214,9 @@ async def prepare_soft_recovery(
     tip = await _primary_tip(config, repository, remote, report)
     head = facts.tree.head
     goal = head if head is not None and await repository.is_ancestor(head, tip) else tip
-    notes = await save_local_work(config, repository, facts, tip, workshop)
+    notes = await save_local_work(config, repository, facts, tip, goal, workshop)
     for note in notes:
         report(note)
-    await _save_in_the_way(repository, facts, goal, workshop, report)
     old = Target(facts.version.short if facts.version else "", head or "")
     new = Target(await short_version(repository, goal), goal)
     effect = RestoreHead(
@@ -253,32 +254,10 @@ async def _primary_tip(config: GitRepoConfig, repository: Repository, remote: st
 
 
 async def save_local_work(
-    config: GitRepoConfig, repository: Repository, facts: Facts, tip: str, workshop: Workshop
+    config: GitRepoConfig, repository: Repository, facts: Facts, tip: str, goal: str, workshop: Workshop
 ) -> tuple[str, ...]:
-    """Write local changes and local commits as patches under DATA_PATH.  Returns what to tell the user."""
-    notes = []
-    if facts.tree.modified and (changes := await repository.local_changes()):
-        path = await workshop.saved() / "changes.patch"
-        await in_thread(durable.write_atomically, path, changes)
-        notes.append(f"Your local changes were saved, apply them again with: git apply {path}")
+    """Save under DATA_PATH what going to ``goal`` throws away.  Returns what to tell the user."""
     head = facts.tree.head
-    if head is None or await repository.is_ancestor(head, tip):
-        return tuple(notes)
-    if commits := await repository.local_commits(tip, head):
-        path = await workshop.saved() / "commits.mbox"
-        await in_thread(durable.write_atomically, path, commits)
-        notes.append(f"Your local commits were saved, apply them again with: git am {path}")
-    return tuple(notes)
-
-
-async def _save_in_the_way(repository: Repository, facts: Facts, goal: str, workshop: Workshop, report: Report) -> None:
-    """Copy untracked files that the checkout will overwrite to DATA_PATH."""
-    head = facts.tree.head
-    if head is None or head == goal:
-        return
-    changes = await repository.changes(head, goal)
-    taken = await in_thread(collisions, repository.path, changes)
-    if taken:
-        saved = await workshop.saved()
-        await in_thread(durable.copy_aside, repository.path, tuple(taken), saved / "untracked")
-        report(f"Untracked files in the way of tracked ones were saved in {saved / 'untracked'}: {_names(taken)}")
+    changes = await save_changes(repository, base=head, goal=goal, folder=workshop.saved)
+    tips = local_tips(config.primary_branch)
+    return changes + await save_commits(repository, tips=tips, known=(tip,), folder=workshop.saved)
