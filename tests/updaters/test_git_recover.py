@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import stat
 from collections.abc import Callable
@@ -46,7 +47,9 @@ async def test_a_soft_recovery_of_a_diverged_clone_saves_its_commits(bench: Benc
         await manager.recover(NAME, hard=False, who="test")
         bench.expect_whole(bench.upstream.head)
         assert status_of(manager).is_valid
-    assert "my own" in saved(bench, "commits.mbox").read_text()
+    assert "my own" in saved(bench, "commits.txt").read_text()
+    bench.git("fetch", "-q", str(saved(bench, "commits.bundle")), "HEAD")
+    assert bench.git("log", "-1", "--format=%s", "FETCH_HEAD") == "my own"
 
 
 async def test_a_soft_recovery_brings_a_detached_head_or_another_branch_back_to_the_primary_one(bench: Bench) -> None:
@@ -82,6 +85,64 @@ async def test_an_unfinished_merge_is_ended_by_a_soft_recovery(bench: Bench) -> 
         assert any("MERGE_HEAD" in warning for warning in status_of(manager).warnings)
         await manager.recover(NAME, hard=False, who="test")
         assert status_of(manager).is_valid, status_of(manager).warnings
+
+
+async def test_a_soft_recovery_saves_what_comes_back_whatever_git_is_told_to_print(bench: Bench) -> None:
+    for key, value in (("color.ui", "always"), ("diff.noprefix", "true"), ("diff.context", "0")):
+        bench.git("config", key, value)
+    (bench.path / "lib/one.py").write_text("committed\n")
+    bench.git("commit", "-qam", "my own")
+    (bench.path / "README").write_text("mine\n")
+    async with ready(bench) as manager:
+        await manager.recover(NAME, hard=False, who="test")
+    bench.git("-c", "apply.whitespace=nowarn", "apply", str(saved(bench, "changes.patch")))
+    assert (bench.path / "README").read_text() == "mine\n"
+    bench.git("fetch", "-q", str(saved(bench, "commits.bundle")), "HEAD")
+    assert bench.git("show", "FETCH_HEAD:lib/one.py", "--no-color") == "committed"
+
+
+async def test_a_soft_recovery_saves_a_big_changed_file(bench: Bench) -> None:
+    content = random.Random(1).randbytes(60_000_000)
+    (bench.path / "README").write_bytes(content)
+    async with ready(bench) as manager:
+        await manager.recover(NAME, hard=False, who="test")
+    bench.git("apply", str(saved(bench, "changes.patch")))
+    assert (bench.path / "README").read_bytes() == content
+
+
+async def test_a_soft_recovery_from_another_branch_saves_the_commits_of_the_primary_one(bench: Bench) -> None:
+    (bench.path / "main.py").write_text("mine\n")
+    bench.git("commit", "-qam", "my own")
+    mine = bench.head
+    bench.git("checkout", "-q", "-b", "other", "HEAD~1")
+    async with ready(bench) as manager:
+        await manager.recover(NAME, hard=False, who="test")
+    assert f"{mine} refs/heads/master" in bench.git("bundle", "list-heads", str(saved(bench, "commits.bundle")))
+
+
+async def test_a_file_that_git_was_told_to_forget_survives_a_soft_recovery(bench: Bench) -> None:
+    bench.git("rm", "-q", "--cached", "main.py")
+    (bench.path / "main.py").write_text("mine\n")
+    async with ready(bench) as manager:
+        await manager.recover(NAME, hard=False, who="test")
+    assert "+mine" in saved(bench, "changes.patch").read_text()
+
+
+async def test_work_that_cannot_be_saved_stops_the_recovery(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_: object, **__: object) -> bool:
+        return False
+
+    bench.git("commit", "-q", "--allow-empty", "-m", "mine")
+    (bench.path / "main.py").write_text("staged\n")
+    bench.git("add", "main.py")
+    (bench.path / "main.py").write_text("mine\n")
+    before = bench.head
+    async with ready(bench) as manager:
+        monkeypatch.setattr("trio_update.host.git.patches.Scratch.applies_backwards", refuse)
+        with pytest.raises(OperationFailed, match="could not be saved"):
+            await manager.recover(NAME, hard=False, who="test")
+    assert bench.head == before
+    assert (bench.path / "main.py").read_text() == "mine\n"
 
 
 async def test_an_untracked_file_in_the_way_of_a_soft_recovery_is_saved(bench: Bench) -> None:

@@ -305,20 +305,6 @@ class Repository:
         """Index, files and the current branch to ``commit``, a full hash (git-reset knows no ``--end-of-options``)."""
         await self.git("reset", "--hard", "--quiet", commit)
 
-    async def local_changes(self) -> bytes:
-        """What differs from HEAD, staged or not, as a patch that ``git apply`` takes."""
-        done = await self.git(
-            "diff", "--no-ext-diff", "--no-textconv", "--binary", "--full-index", "--ignore-submodules=dirty", "HEAD"
-        )
-        return done.stdout
-
-    async def local_commits(self, old: str, new: str) -> bytes:
-        """Commits of ``new`` that ``old`` doesn't have, as mailbox patches that ``git am`` takes."""
-        done = await self.git(
-            "format-patch", "--stdout", "--binary", "--no-signature", "--end-of-options", f"{old}..{new}"
-        )
-        return done.stdout
-
 
 async def clone(
     runner: Runner,

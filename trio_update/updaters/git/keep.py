@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from trio_update.errors import CommandFailed
 from trio_update.host.files import durable
+from trio_update.host.git.bundles import save_commits
 from trio_update.host.git.folder import survey
 from trio_update.host.git.output import Difference, text
 from trio_update.host.git.repository import Repository
+from trio_update.host.git.saving import Folder, save_changes
 from trio_update.host.git.submodules import Module, wishes_of
 from trio_update.host.threads import in_thread
-from trio_update.text import named
 from trio_update.updaters.base import Report, Workshop
 from trio_update.updaters.git.change import collisions
 from trio_update.updaters.git.facts import Change
@@ -61,52 +61,35 @@ async def save_modules(
             continue
         module, name = move.module(top), text(move.path)
         aside = workshop.saved_folder / "submodules" / os.fsdecode(move.path)
-        if changes := await module.local_changes():
-            await workshop.saved()
-            await in_thread(_write, aside / "changes.patch", changes)
-            notes.append(
-                f"Your local changes in submodule {name} were saved, apply them again there with: "
-                f"git apply {aside / 'changes.patch'}"
-            )
-        if move.local and await _save_head(module, move, workshop, aside / "local.bundle"):
-            notes.append(f"Your local commits in submodule {name} were saved in {aside / 'local.bundle'} (git-bundle)")
-        if move.new is not None:
-            await _save_in_the_way(module, move, workshop, aside, report)
+        folder = _making(aside, workshop)
+        head = await module.resolve("HEAD")
+        saved = await save_changes(module, base=head, goal=move.new, folder=folder)
+        if move.local:
+            # Those of branches stay, with the submodule's repository.
+            known = (move.new,) if move.new is not None and await module.resolve(move.new) is not None else ()
+            saved += await save_commits(module, tips=("HEAD",), known=known, folder=folder)
+        notes += [f"In submodule {name}: {note}" for note in saved]
     return tuple(notes)
 
 
-def _write(path: Path, data: bytes) -> None:
-    with durable.translated("save", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    durable.write_atomically(path, data)
+def _making(aside: Path, workshop: Workshop) -> Folder:
+    """Makes the place for what is to be saved, when there is something."""
+
+    async def folder() -> Path:
+        await workshop.saved()
+        await in_thread(_make, aside)
+        return aside
+
+    return folder
 
 
-async def _save_head(module: Module, move: ModuleMove, workshop: Workshop, bundle: Path) -> bool:
-    """Commits of the user's on what is checked out.  Those of branches stay, with the submodule's repository."""
-    await workshop.saved()
-    await in_thread(durable_folder, bundle.parent)
-    return await _bundle(module, bundle, ("HEAD",), [move.new] if move.new is not None else [])
-
-
-def durable_folder(path: Path) -> None:
-    """Make a folder for what is to be saved."""
+def _make(path: Path) -> None:
     with durable.translated("make", path):
         path.mkdir(parents=True, exist_ok=True)
 
 
-async def _save_in_the_way(module: Module, move: ModuleMove, workshop: Workshop, aside: Path, report: Report) -> None:
-    taken = await in_thread(collisions, module.path, await _differences(module, move))
-    if taken:
-        await workshop.saved()
-        await in_thread(durable.copy_aside, module.path, tuple(taken), aside / "untracked")
-        report(
-            f"Untracked files in the way of tracked ones in submodule {text(move.path)} were saved in "
-            f"{aside / 'untracked'}: {named(taken)}"
-        )
-
-
 async def save_leaving(
-    fresh: Repository, old: Repository, pairs: tuple[bytes, ...], aside: Path, report: Report
+    fresh: Repository, old: Repository, pairs: tuple[bytes, ...], workshop: Workshop, report: Report
 ) -> frozenset[bytes]:
     """Save what the user has in submodules of the old clone that the ``fresh`` one lacks.
 
@@ -122,38 +105,19 @@ async def save_leaving(
         module = Repository(place, old.runner)
         if not await in_thread((place / ".git").is_file):
             continue  # not checked out, or a repository of its own, which comes along whole
-        inside = aside / "submodules" / os.fsdecode(path)
+        inside = workshop.saved_folder / "submodules" / os.fsdecode(path)
         try:
-            changes, tracked = await module.local_changes(), await module.tracked()
-            await in_thread(durable_folder, inside)
-            commits = await _bundle(module, inside / "local.bundle", ("HEAD", "--branches"), [listed[path].commit])
+            tracked = await module.tracked()
+            saved = await save_changes(
+                module, base=await module.resolve("HEAD"), goal=None, folder=_making(inside, workshop)
+            )
+            branches = [branch.name for branch in await module.refs("refs/heads")]
+            known = [listed[path].commit] if await module.resolve(listed[path].commit) is not None else []
+            saved += await save_commits(module, tips=("HEAD", *branches), known=known, folder=_making(inside, workshop))
         except CommandFailed:
             report(f"Submodule {text(path)} cannot be read: all its files are kept")
             continue
-        if changes:
-            await in_thread(_write, inside / "changes.patch", changes)
-            report(f"Your local changes in submodule {text(path)} were saved in {inside / 'changes.patch'}")
-        if commits:
-            report(f"Your local commits in submodule {text(path)} were saved in {inside / 'local.bundle'} (git-bundle)")
-        await in_thread(_remove_if_empty, inside)
+        for note in saved:
+            report(f"In submodule {text(path)}: {note}")
         gone |= {path + b"/" + name for name in tracked}
     return frozenset(gone)
-
-
-def _remove_if_empty(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        folder.rmdir()
-
-
-async def _bundle(repository: Repository, bundle: Path, what: Sequence[str], upstream: Sequence[str]) -> bool:
-    """Commits that no remote branch and no tag has, and ``upstream`` does not either; whether there are any."""
-    known = [commit for commit in upstream if await repository.resolve(commit) is not None]
-    try:
-        await repository.git(
-            *("bundle", "create", "--quiet", str(bundle), *what, "--not", "--remotes", "--tags", *known)
-        )
-    except CommandFailed as failed:
-        if "empty bundle" not in failed.output:
-            raise
-        return False
-    return True

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from trio_update.errors import Refused
 from trio_update.host.files import durable
+from trio_update.host.git.bundles import local_tips, save_commits
 from trio_update.host.git.folder import GitFolder
 from trio_update.host.git.repository import Repository
+from trio_update.host.git.saving import save_changes
 from trio_update.host.threads import in_thread
-from trio_update.text import named
 from trio_update.updaters.base import Prepared, Report, Workshop
-from trio_update.updaters.git.change import collisions, files_of_leaving, look_at_change
+from trio_update.updaters.git.change import look_at_change
 from trio_update.updaters.git.decision import Move, Restore
 from trio_update.updaters.git.effects import MoveHead, RestoreHead
 from trio_update.updaters.git.facts import Change
@@ -66,7 +67,7 @@ async def prepare_restore(
     config: GitRepoConfig, repository: Repository, way: Restore, workshop: Workshop, report: Report
 ) -> Prepared:
     """Save what the user changed, then back to a commit of the primary branch."""
-    notes = await save_local_work(repository, way, workshop)
+    notes = await save_local_work(config, repository, way, workshop)
     for note in notes:
         report(note)
     folder = way.facts.seen.folder
@@ -77,7 +78,6 @@ async def prepare_restore(
     inside = await save_modules(repository, modules, workshop, report)
     for note in inside:
         report(note)
-    await _save_in_the_way(repository, way, workshop, report)
     effect = RestoreHead(
         path=str(config.path),
         branch=config.primary_branch,
@@ -90,28 +90,10 @@ async def prepare_restore(
     return Prepared(way.old, way.new, effects=(effect,), notes=(*notes, *inside))
 
 
-async def save_local_work(repository: Repository, way: Restore, workshop: Workshop) -> tuple[str, ...]:
-    """Write local changes and local commits as patches under DATA_PATH.  Returns what to tell the user."""
-    notes = []
-    if way.facts.seen.tree.modified and (changes := await repository.local_changes()):
-        path = await workshop.saved() / "changes.patch"
-        await in_thread(durable.write_atomically, path, changes)
-        notes.append(f"Your local changes were saved, apply them again with: git apply {path}")
-    head = way.facts.head
-    if head is None or await repository.is_ancestor(head, way.tip):
-        return tuple(notes)
-    if commits := await repository.local_commits(way.tip, head):
-        path = await workshop.saved() / "commits.mbox"
-        await in_thread(durable.write_atomically, path, commits)
-        notes.append(f"Your local commits were saved, apply them again with: git am {path}")
-    return tuple(notes)
-
-
-async def _save_in_the_way(repository: Repository, way: Restore, workshop: Workshop, report: Report) -> None:
-    """Copy untracked files that the checkout will overwrite to DATA_PATH: those that stand there now."""
-    ours = await files_of_leaving(repository, way.change.files)
-    taken = await in_thread(collisions, repository.path, way.change.files, ours)
-    if taken:
-        saved = await workshop.saved()
-        await in_thread(durable.copy_aside, repository.path, tuple(taken), saved / "untracked")
-        report(f"Untracked files in the way of tracked ones were saved in {saved / 'untracked'}: {named(taken)}")
+async def save_local_work(
+    config: GitRepoConfig, repository: Repository, way: Restore, workshop: Workshop
+) -> tuple[str, ...]:
+    """Save under DATA_PATH what going there throws away.  Returns what to tell the user."""
+    changes = await save_changes(repository, base=way.facts.head, goal=way.new.hash, folder=workshop.saved)
+    tips = local_tips(config.primary_branch)
+    return changes + await save_commits(repository, tips=tips, known=(way.tip,), folder=workshop.saved)
