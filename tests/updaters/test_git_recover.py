@@ -361,6 +361,29 @@ async def test_a_hard_recovery_saves_local_commits_of_every_branch(bench: Bench)
     assert bench.git("log", "-1", "--format=%s", "mine") == "my own"
 
 
+async def test_a_hard_recovery_saves_what_only_a_tag_or_a_detached_head_names(bench: Bench) -> None:
+    for key, value in (("color.ui", "always"), ("log.date", "iso"), ("diff.noprefix", "true"), ("diff.context", "0")):
+        bench.git("config", key, value)
+    bench.git("checkout", "-q", "--detach")
+    (bench.path / "README").write_text("tagged\n")
+    bench.git("commit", "-qam", "tagged")
+    bench.git("tag", "keep")
+    bench.git("commit", "-q", "--allow-empty", "-m", "detached")
+    mine = bench.head
+    (bench.path / "README").write_text("stashed\n")
+    bench.git("stash", "-q")
+    bench.git("checkout", "-q", "master")
+    (bench.path / "README").write_text("mine\n")
+    bench.git("checkout", "-q", "-m", mine)
+    async with ready(bench) as manager:
+        await manager.recover(NAME, hard=True, who="test")
+    bundle = str(saved(bench, "local.bundle"))
+    assert f"{mine} HEAD" in bench.git("bundle", "list-heads", bundle)
+    assert "refs/tags/keep" in bench.git("bundle", "list-heads", bundle)
+    assert "+stashed" in saved(bench, "stash-0.patch").read_text()
+    assert "b/README" in saved(bench, "stash-0.patch").read_text()
+
+
 async def test_words_of_damage_from_a_whole_clone_do_not_make_it_corrupt(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,7 +61,7 @@ async def save_modules(
             continue
         module, name = move.module(top), text(move.path)
         aside = workshop.saved_folder / "submodules" / os.fsdecode(move.path)
-        folder = _making(aside, workshop)
+        folder = making(aside, workshop)
         head = await module.resolve("HEAD")
         saved = await save_changes(module, base=head, goal=move.new, folder=folder)
         if move.local:
@@ -72,7 +72,7 @@ async def save_modules(
     return tuple(notes)
 
 
-def _making(aside: Path, workshop: Workshop) -> Folder:
+def making(aside: Path, workshop: Workshop) -> Folder:
     """Makes the place for what is to be saved, when there is something."""
 
     async def folder() -> Path:
@@ -109,11 +109,11 @@ async def save_leaving(
         try:
             tracked = await module.tracked()
             saved = await save_changes(
-                module, base=await module.resolve("HEAD"), goal=None, folder=_making(inside, workshop)
+                module, base=await module.resolve("HEAD"), goal=None, folder=making(inside, workshop)
             )
             branches = [branch.name for branch in await module.refs("refs/heads")]
             known = [listed[path].commit] if await module.resolve(listed[path].commit) is not None else []
-            saved += await save_commits(module, tips=("HEAD", *branches), known=known, folder=_making(inside, workshop))
+            saved += await save_commits(module, tips=("HEAD", *branches), known=known, folder=making(inside, workshop))
         except CommandFailed:
             report(f"Submodule {text(path)} cannot be read: all its files are kept")
             continue

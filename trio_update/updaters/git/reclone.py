@@ -8,17 +8,18 @@ from pathlib import Path
 
 from trio_update.errors import CommandFailed, OperationFailed
 from trio_update.host.files import durable
-from trio_update.host.git.command import git_environment
+from trio_update.host.git.bundles import local_tips, save_commits, save_stashes
 from trio_update.host.git.folder import GitFolder, survey
-from trio_update.host.git.output import Settings, text
+from trio_update.host.git.output import Settings, lines, text
 from trio_update.host.git.repair import is_connected
 from trio_update.host.git.repository import Repository, clone
+from trio_update.host.git.saving import Folder, save_changes
 from trio_update.host.processes.runner import Runner
 from trio_update.host.threads import in_thread
 from trio_update.updaters.base import Prepared, Report, Target, Workshop
 from trio_update.updaters.git.effects import ReplaceClone, aside_of, carry_untracked, expect_clean, modules_below
 from trio_update.updaters.git.facts import OldClone, Replacement
-from trio_update.updaters.git.keep import durable_folder, save_leaving
+from trio_update.updaters.git.keep import making, save_leaving
 from trio_update.updaters.git.kind import GitRepoConfig
 from trio_update.updaters.git.memory import short_version
 from trio_update.updaters.git.modules import bring_modules
@@ -41,7 +42,7 @@ async def prepare_replacement(
     aside = await workshop.saved()
     dropped: frozenset[bytes] = frozenset()
     if old_inode is not None:
-        dropped = await _keep_all(old, fresh, live, pairs, aside, report)
+        dropped = await _keep_all(old, fresh, live, pairs, workshop, report)
     await expect_clean(fresh, commit)
     effect = ReplaceClone(
         live=str(live),
@@ -57,22 +58,22 @@ async def prepare_replacement(
 
 
 async def _keep_all(
-    old: OldClone, fresh: Repository, live: Path, pairs: tuple[bytes, ...], aside: Path, report: Report
+    old: OldClone, fresh: Repository, live: Path, pairs: tuple[bytes, ...], workshop: Workshop, report: Report
 ) -> frozenset[bytes]:
     """Save and carry over what is the user's: in the clone, and in every submodule by the same code.
 
     Returns the paths, from the top, that only the old version tracks.
     """
     dropped: set[bytes] = set()
-    gone = await save_leaving(fresh, Repository(live, fresh.runner), pairs, aside, report)
+    gone = await save_leaving(fresh, Repository(live, fresh.runner), pairs, workshop, report)
     for path in (b"", *pairs):
         source, target = live / os.fsdecode(path), fresh.path / os.fsdecode(path)
         if path and not await in_thread(source.is_dir):
             continue  # it has moved to here, or its user removed it
         one = old if not path else OldClone(await in_thread(survey, source), Settings(), None)
-        inside = aside_of(aside / "untracked", path)
+        inside = aside_of(workshop.saved_folder / "untracked", path)
         below, prefix = Repository(target, fresh.runner), path + b"/" if path else b""
-        await _save(one, below, source, inside.parent, report)
+        await _save(one, below, source, making(inside.parent, workshop), report)
         tracked = await below.tracked()
         former = await _drop(one, Repository(source, fresh.runner), tracked, inside, report)
         former |= {name.removeprefix(prefix) for name in gone if name.startswith(prefix)}
@@ -119,48 +120,51 @@ async def _checkout(config: GitRepoConfig, fresh: Repository, former: str | None
     return commit
 
 
-async def _save(old: OldClone, fresh: Repository, live: Path, aside: Path, report: Report) -> None:
-    """Save what the fresh clone will not have: changed files as a patch, local commits and stashes as a bundle."""
-    changes = await _changes_against(fresh, live)
-    await in_thread(durable_folder, aside)
-    if changes:
-        await in_thread(durable.write_atomically, aside / "changes.patch", changes)
-        report(f"Your local changes were saved, apply them again with: git apply {aside / 'changes.patch'}")
+async def _save(old: OldClone, fresh: Repository, live: Path, folder: Folder, report: Report) -> None:
+    """Save what the fresh clone will not have: changed files, local commits and stashes."""
+    repository = Repository(live, fresh.runner)
+    # Judged by the fresh clone's objects, so it works however broken the old one is.
+    made = await in_thread(survey, fresh.path)
+    assert made is not None, "git made the clone"
+    for note in await save_changes(repository, base="HEAD", goal=None, folder=folder, git_dir=made.git_dir):
+        report(note)
     if old.folder is None:
         return
     await in_thread(_copy_extras, old.folder, fresh.path)
-    repository = Repository(live, fresh.runner)
     try:
-        await _save_commits(old.folder, repository, aside, report)
-        await _save_stashes(repository, aside, report)
-    except CommandFailed as failed:
+        known = await _known_to_both(fresh, repository)
+        notes = await save_commits(
+            repository, tips=await _own_refs(fresh, repository), known=known, folder=folder, name="local"
+        )
+        notes += await save_stashes(repository, folder)
+    except OperationFailed as failed:
         if await is_connected(repository):
             raise  # a full disk, or git was killed: trying again may save them, going on would lose them
         report(f"Local commits could not be saved, the old clone is too damaged: {failed}")
-
-
-async def _save_commits(folder: GitFolder, repository: Repository, aside: Path, report: Report) -> None:
-    bundle = aside / "local.bundle"
-    detached = ("HEAD",) if folder.branch is None and folder.head is not None else ()
-    try:
-        await repository.git(
-            *("bundle", "create", "--quiet", str(bundle), *detached, "--branches", "--not", "--remotes")
-        )
-    except CommandFailed as failed:
-        if "empty bundle" not in failed.output:
-            raise
     else:
-        report(f"Your local commits were saved in {bundle} (see git-bundle)")
+        for note in notes:
+            report(note)
 
 
-async def _save_stashes(repository: Repository, aside: Path, report: Report) -> None:
-    """A patch for each: a bundle would hold the newest only, the others are known to the log of their ref alone."""
-    stashes = text((await repository.git("stash", "list", "--format=%gd")).stdout).splitlines()
-    for number, name in enumerate(stashes):
-        done = await repository.git("stash", "show", "--patch", "--binary", "--include-untracked", name)
-        await in_thread(durable.write_atomically, aside / f"stash-{number}.patch", done.stdout)
-    if stashes:
-        report(f"Your {len(stashes)} stashes were saved, apply them again with: git apply {aside}/stash-N.patch")
+async def _own_refs(fresh: Repository, old: Repository) -> tuple[str, ...]:
+    """What the user may have put commits on: HEAD, branches, tags, what an unfinished operation keeps."""
+    upstream = {name for name, _ in await _refs(fresh)}
+    return (*local_tips(None), *(ref for name, ref in await _refs(old) if name not in upstream))
+
+
+async def _known_to_both(fresh: Repository, old: Repository) -> tuple[str, ...]:
+    """Commits that the remote's refs name now and that the old clone has: what they lead to stays."""
+    names = "".join(f"{name}\n" for name in {name for name, _ in await _refs(fresh)})
+    found = await old.git("cat-file", "--batch-check=%(objectname)", "--buffer", stdin=names.encode())
+    return tuple(text(line) for line in lines(found.stdout) if b" " not in line)
+
+
+async def _refs(repository: Repository) -> list[tuple[str, str]]:
+    """Objects and the branches and tags that name them."""
+    kinds = ("refs/heads", "refs/tags", "refs/remotes")
+    done = await repository.git("for-each-ref", "--format=%(objectname)%00%(refname)", *kinds)
+    found = [text(line).split("\0") for line in lines(done.stdout)]
+    return [(name, ref) for name, ref in found]
 
 
 async def _drop(
@@ -192,35 +196,6 @@ async def _drop(
 def _files_among(root: Path, paths: tuple[bytes, ...]) -> tuple[bytes, ...]:
     full = ((path, os.path.join(os.fsencode(root), path)) for path in paths)
     return tuple(path for path, place in full if os.path.islink(place) or not os.path.isdir(place))
-
-
-async def _changes_against(fresh: Repository, live: Path) -> bytes:
-    """What the old work tree's tracked files have that the fresh commit doesn't.
-
-    Judged by the fresh clone's objects and a copy of its index, so it works however broken the old one is.
-    """
-    folder = await in_thread(survey, fresh.path)
-    assert folder is not None, "git made the clone"
-    index = folder.git_dir / "trio-update-index"
-    with durable.translated("copy the index to", index):
-        await in_thread(shutil.copyfile, folder.git_dir / "index", index)
-    try:
-        done = await fresh.runner.run(
-            [
-                "git",
-                *("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"),
-                f"--git-dir={folder.git_dir}",
-                f"--work-tree={live}",
-                *("diff", "--no-ext-diff", "--no-textconv", "--binary", "--full-index", "--diff-filter=d"),
-                # They are saved on their own, and a damaged one would fail this.
-                "--ignore-submodules=all",
-            ],
-            cwd=live,
-            env=git_environment(live) | {"GIT_INDEX_FILE": str(index)},
-        )
-    finally:
-        await in_thread(durable.remove_tree, index)
-    return done.stdout
 
 
 def _copy_extras(folder: GitFolder, fresh: Path) -> None:
