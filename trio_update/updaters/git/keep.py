@@ -67,7 +67,7 @@ async def save_modules(
         if move.local:
             # Those of branches stay, with the submodule's repository.
             known = (move.new,) if move.new is not None and await module.resolve(move.new) is not None else ()
-            saved += await save_commits(module, tips=("HEAD",), known=known, folder=folder)
+            saved += await save_commits(module, tips=("HEAD",), known=known, folder=folder, name="local")
         notes += [f"In submodule {name}: {note}" for note in saved]
     return tuple(notes)
 
