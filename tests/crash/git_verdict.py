@@ -137,6 +137,8 @@ class GitJudge:
             for name in (*folders, *files):
                 if name.endswith(".keep") and not Path(directory, name).stat().st_size:
                     continue  # killed before git wrote whose it is: like one of the user's, and as harmless
+                if name == "trio-update" and Path(directory).name == "refs":
+                    continue  # what is fetched for us has refs of its own
                 if name.endswith((".lock", ".keep", ".tmp")) or name.startswith(("tmp_", "trio-update")):
                     yield Fault(Kind.LEFTOVER, str(Path(directory, name).relative_to(self.place.run)))
         for path in self.place.app.parent.iterdir():
