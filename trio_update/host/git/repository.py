@@ -133,7 +133,9 @@ class Repository:
         if not await in_thread((place / ".git").exists):
             return [path]
         named = await self.git(
-            "diff", "--quiet", "--ignore-submodules=dirty", "HEAD", "--", os.fsdecode(path), check=(0, 1, 128)
+            *("diff", "--quiet", "--no-ext-diff", "--ignore-submodules=dirty", "HEAD", "--", os.fsdecode(path)),
+            environ={"GIT_LITERAL_PATHSPECS": "1"},
+            check=(0, 1, 128),
         )
         inside = await Repository(place, self.runner).status()
         found = [path + b"/" + name for name in inside.modified]
