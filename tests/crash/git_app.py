@@ -22,6 +22,7 @@ from tests.crash.project import (
     expected,
     git,
     publish,
+    publish_parted,
     put,
     take,
 )
@@ -45,6 +46,8 @@ is_system_service: False
 class GitOperation:
     """``goal``: the commit it goes to, ``start``: the one it comes from.  ``dirty``: the user has changed the clone.
 
+    ``newest``: the commit that an upgrade leads to in the end.
+
     The rest is what every :class:`tests.crash.operations.Operation` has.
     """
 
@@ -54,6 +57,7 @@ class GitOperation:
     start: Callable[[Project], str]
     goal: Callable[[Project], str]
     dirty: bool = False
+    newest: Callable[[Project], str] = lambda project: project.v3
     forward: bool = False
     cut: str | None = None
     family: str = FAMILY
@@ -81,7 +85,7 @@ class GitOperation:
         """The middle of the switch: where most is half done."""
         # How many files git opens to read is not always the same.
         points = [point for point in points if point.call != "openat"]
-        if self.name == "start-upgrade":
+        if self.name in {"start-upgrade", "start-upgrade-part"}:
             inside = [point for point in points if point.process == "reset.1"]
             return inside[len(inside) * 2 // 3]
         if self.name == "start-soft":
@@ -111,6 +115,14 @@ def _local(project: Project) -> str:
     return project.local
 
 
+def _p1(project: Project) -> str:
+    return project.p1
+
+
+def _p3(project: Project) -> str:
+    return project.p3
+
+
 OPERATIONS: Mapping[str, GitOperation] = {
     operation.name: operation
     for operation in (
@@ -118,6 +130,10 @@ OPERATIONS: Mapping[str, GitOperation] = {
         # The fetch keeps a pack instead of unpacking it, as it does when it brings a hundred objects.
         GitOperation("upgrade-pack", "packed", _UPGRADE, _v1, _v3),
         GitOperation("rollback", "upgraded", _ROLLBACK, _v3, _v1),
+        # With a submodule, whose commits have to be fetched and checked out too.
+        GitOperation("upgrade-part", "parted", _UPGRADE, _p1, _p3, newest=_p3),
+        GitOperation("rollback-part", "parted-upgraded", _ROLLBACK, _p3, _p1, newest=_p3),
+        GitOperation("start-upgrade-part", "cut-upgrade-part", _UPGRADE, _p1, _p3, newest=_p3, cut="upgrade-part"),
         GitOperation("soft", "diverged", _SOFT, _local, _v3, dirty=True, forward=True),
         GitOperation("hard", "diverged", _HARD, _local, _v3, dirty=True),
         # Starts that settle what an earlier death left: they may die as well.
@@ -129,9 +145,9 @@ OPERATIONS: Mapping[str, GitOperation] = {
 }
 
 
-def configuration(place: Place, project: Project) -> str:
+def configuration(place: Place, project: Project, origin: str = "") -> str:
     """A configuration with one clone."""
-    return f"{SERVER_SECTIONS}\n{_CONFIGURATION.format(app=place.app, origin=project.url)}"
+    return f"{SERVER_SECTIONS}\n{_CONFIGURATION.format(app=place.app, origin=origin or project.url)}"
 
 
 async def make_scenes(place: Place, world: World, serve: Serve) -> None:
@@ -156,6 +172,26 @@ async def make_scenes(place: Place, world: World, serve: Serve) -> None:
     _give_user_files(place)
     _check(place, "rollback", project)
     place.keep("upgraded")
+    await _make_parted_scenes(place, project, serve)
+
+
+async def _make_parted_scenes(place: Place, project: Project, serve: Serve) -> None:
+    origin = f"file://{project.parted}"
+    place.empty(configuration(place, project, origin))
+    git("clone", "--quiet", origin, str(place.app), cwd=place.root)
+    allowed = ("-c", "protocol.file.allow=always")
+    git(*allowed, "submodule", "--quiet", "update", "--init", cwd=place.app)
+    await serve("refresh?name=app")
+    place.keep("parted-clean")
+    publish_parted(project)
+    _give_user_files(place)
+    _check(place, "upgrade-part", project)
+    place.keep("parted")
+    place.lay_out("parted-clean")
+    await serve("upgrade?name=app")
+    _give_user_files(place)
+    _check(place, "rollback-part", project)
+    place.keep("parted-upgraded")
 
 
 def _give_user_files(place: Place) -> None:

@@ -80,7 +80,7 @@ class GitJudge:
             self._clear_the_way()
         if failed := await ask_again(server, "upgrade?name=app"):
             return faults + failed
-        newest = replace(self.operation, goal=lambda project: project.v3)
+        newest = replace(self.operation, goal=self.operation.newest)
         final, more = GitJudge(self.place, newest, self.project, cleared).faults()
         if final is not State.NEW:
             more.append(Fault(Kind.MIXED, f"after an upgrade the app is {final}"))

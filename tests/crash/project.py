@@ -12,6 +12,7 @@ import msgspec
 
 LINK = 0o120000
 PLAIN = 0o100644
+GITLINK = 0o160000
 PROGRAM = 0o100755
 FOLDER = 0o040000
 
@@ -59,6 +60,17 @@ _V3: Tree = {path: item for path, item in _V2.items() if path not in {b"src/util
     b"share": Item(LINK, b"notes"),
     b"src/pkg/core.py": Item(PLAIN, b"CORE = 3\n"),
     b"src/util/__init__.py": Item(PLAIN, b"UTIL = 3\n"),
+}
+# A submodule's.
+_PART_1: Tree = {
+    b"lib/one.c": Item(PLAIN, b"one\n" * 500),
+    b"same": Item(PLAIN, b"same\n"),
+    b"go/away": Item(PLAIN, b"1\n"),
+}
+_PART_3: Tree = {
+    b"lib/one.c": Item(PLAIN, b"two\n" * 600),
+    b"same": Item(PLAIN, b"same\n"),
+    b"new/deep/file": Item(PROGRAM, b"#!/bin/sh\n"),
 }
 # A commit of the user's own on top of the first version.
 _LOCAL: Tree = _V1 | {b"docs/mine.md": Item(PLAIN, b"The user's own page.\n")}
@@ -113,7 +125,8 @@ def environment() -> dict[str, str]:
 class Project:
     """The remote, and a reference that the server under test never sees.
 
-    ``v1`` to ``v3`` are commits of the remote's branch; ``local`` is one that only the user has.
+    ``v1`` to ``v3`` are commits of the remote's branch; ``local`` is one that only the user has.  ``parted`` is another
+    remote, whose commits ``p1`` and ``p3`` have a submodule, which changes with them and has the remote ``part``.
     """
 
     remote: Path
@@ -122,6 +135,10 @@ class Project:
     v2: str
     v3: str
     local: str
+    parted: Path
+    part: Path
+    p1: str
+    p3: str
     trees: dict[str, Tree] = field(default_factory=dict)
 
     @property
@@ -138,7 +155,8 @@ class Project:
 def make_project(folder: Path) -> Project:
     """A remote that has the first version only."""
     remote, reference = folder / "remote.git", folder / "reference.git"
-    for repository in (remote, reference):
+    parted, part = folder / "parted.git", folder / "part.git"
+    for repository in (remote, reference, parted, part):
         git("init", "--quiet", "--bare", "--initial-branch=master", str(repository), cwd=folder)
     v1 = _commit(reference, _V1, None, 1)
     v2 = _commit(reference, _V2, v1, 2)
@@ -147,8 +165,17 @@ def make_project(folder: Path) -> Project:
     git("update-ref", "refs/heads/master", v3, cwd=reference)
     git("update-ref", "refs/heads/mine", local, cwd=reference)
     git("tag", "v1.0.0", v1, cwd=reference)
-    project = Project(remote, reference, v1, v2, v3, local)
+    one = _commit(reference, _PART_1, None, 11)
+    two = _commit(reference, _PART_3, one, 12)
+    modules = Item(PLAIN, f'[submodule "part"]\n\tpath = part\n\turl = file://{part}\n'.encode())
+    p1 = _commit(reference, _V1 | {b".gitmodules": modules, b"part": Item(GITLINK, one.encode())}, None, 13)
+    p3 = _commit(reference, _V3 | {b".gitmodules": modules, b"part": Item(GITLINK, two.encode())}, p1, 14)
+    git("update-ref", "refs/heads/parted", p3, cwd=reference)
+    git("update-ref", "refs/heads/part", two, cwd=reference)
+    project = Project(remote, reference, v1, v2, v3, local, parted, part, p1, p3)
     publish(project, v1)
+    _push(project, part, one)
+    _push(project, parted, p1)
     return project
 
 
@@ -157,9 +184,22 @@ def publish(project: Project, commit: str) -> None:
     git("push", "--quiet", str(project.remote), f"{commit}:refs/heads/master", "v1.0.0", cwd=project.reference)
 
 
+def publish_parted(project: Project) -> None:
+    """The same for the newest version with a submodule, and for that."""
+    _push(project, project.part, "refs/heads/part")
+    _push(project, project.parted, project.p3)
+
+
+def _push(project: Project, remote: Path, commit: str) -> None:
+    git("push", "--quiet", str(remote), f"{commit}:refs/heads/master", cwd=project.reference)
+
+
 def _commit(repository: Path, tree: Tree, parent: str | None, number: int) -> str:
     lines = []
     for path, item in tree.items():
+        if item.mode == GITLINK:
+            lines.append(b"%06o %s\t%s" % (item.mode, item.content, path))
+            continue
         blob = git("hash-object", "-w", "--stdin", cwd=repository, input_=item.content).strip()
         lines.append(b"%06o %s\t%s" % (item.mode, blob, path))
     index = {"GIT_INDEX_FILE": str(repository / f"index.{number}")}
@@ -173,11 +213,16 @@ def _commit(repository: Path, tree: Tree, parent: str | None, number: int) -> st
 
 
 def _read_tree(repository: Path, commit: str) -> Tree:
-    tree = {}
+    tree: Tree = {}
     for line in git("ls-tree", "-r", "-z", commit, cwd=repository).split(b"\0"):
         if line:
             facts, _, path = line.partition(b"\t")
             mode, _, blob = facts.split(b" ")
+            if int(mode, 8) == GITLINK:
+                inside = _read_tree(repository, blob.decode())
+                tree |= {path + b"/" + name: item for name, item in inside.items()}
+                tree[path + b"/.git"] = Item(PLAIN, b"gitdir: ../.git/modules/" + path + b"\n")
+                continue
             content = git("cat-file", "blob", blob.decode(), cwd=repository)
             tree[path] = Item(int(mode, 8), content)
     return tree

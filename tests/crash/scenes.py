@@ -102,6 +102,10 @@ class Place:
             "CRASH_DIR": str(self.crash),
             # The stand-in for the forge is here.
             "NO_PROXY": "127.0.0.1",
+            # The remote of a submodule is a folder here, which git allows nobody by default.
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": "protocol.file.allow",
+            "GIT_CONFIG_VALUE_0": "always",
         }
         return environment() | own | changes
 

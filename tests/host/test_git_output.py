@@ -25,9 +25,9 @@ from trio_update.host.processes.runner import Runner
         ("ssh://git@github.com:22/Klipper3d/klipper.git", "Klipper3d", "klipper"),
         ("git://example.org/deep/group/project.git", "group", "project"),
         ("https://example.org/project.git", None, "project"),
-        ("file:///srv/git/klipper.git", None, None),
-        ("/srv/git/klipper.git", None, None),
-        ("../klipper", None, None),
+        ("file:///srv/git/klipper.git", None, "klipper"),
+        ("/srv/git/klipper.git", None, "klipper"),
+        ("../klipper", None, "klipper"),
     ],
 )
 def test_owner_and_name_come_from_the_address(url: str, owner: str | None, repo: str | None) -> None:

@@ -7,6 +7,7 @@ zero.  Both are recognised here by what they are, and removed only when no git p
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import os
 import re
@@ -118,7 +119,21 @@ def _identity(path: Path) -> tuple[int, ...]:
 
 
 def leftovers(folder: GitFolder) -> list[Path]:
-    """Locks and temporary files and folders that a git process which is gone may have left."""
+    """Locks and temporary files and folders that a git process which is gone may have left, in submodules too."""
+    return [path for one in (folder, *_modules(folder)) for path in _leftovers_of(one)]
+
+
+def _modules(folder: GitFolder) -> Iterator[GitFolder]:
+    """The repositories of submodules that are kept in that of the clone, at every depth."""
+    for directory, folders, files in os.walk(folder.common_dir / "modules"):
+        if "HEAD" in files and "objects" in folders:
+            git_dir = Path(directory)
+            yield dataclasses.replace(folder, git_dir=git_dir, common_dir=git_dir)
+            # A name may have slashes, and what is inside is nested in `modules` again.
+            folders[:] = ["modules"] if "modules" in folders else []
+
+
+def _leftovers_of(folder: GitFolder) -> list[Path]:
     objects = folder.common_dir / "objects"
     return [
         *(path for directory in _lock_folders(folder) for path in directory if _LEFTOVER.fullmatch(path.name)),

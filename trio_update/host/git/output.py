@@ -296,7 +296,7 @@ def _tag(refs: bytes) -> str | None:
     return max(versions)[1] if versions else next(iter(names), None)
 
 
-_SCP_LIKE = re.compile(r"(?:[^/@]+@)?(?P<host>\[[^\]]+\]|[^/:@]+):(?!/?/)(?P<path>.+)")
+_SCP_LIKE = re.compile(r"(?:[^/@]+@)?(?P<host>\[[^\]]+\]|[^/:@]+):(?!//)(?P<path>.+)")
 _URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?:[^/@]*@)?(?P<host>[^/]*)(?P<path>/.*)?", re.IGNORECASE)
 
 
@@ -314,11 +314,15 @@ class RemoteAddress:
 
     @property
     def repo(self) -> str | None:
-        return self.path.split("/")[-1] or None if self.host else None
+        return self.path.split("/")[-1] or None
 
     def same_as(self, other: RemoteAddress) -> bool:
         """Whether both lead to one repository: the protocol, the user and upper case make no difference."""
-        return (self.host.lower(), self.path.lower()) == (other.host.lower(), other.path.lower())
+        return (self._site, self.path.lower()) == (other._site, other.path.lower())
+
+    @property
+    def _site(self) -> str:
+        return self.host.lower().removeprefix("www.").rstrip(".")
 
 
 def read_address(url: str) -> RemoteAddress:
@@ -326,6 +330,7 @@ def read_address(url: str) -> RemoteAddress:
     if (found := _URL.fullmatch(url)) is not None:
         host = "" if found["scheme"].lower() == "file" else found["host"]
         host = re.sub(r":\d+$", "", host) if found["scheme"].lower() in {"ssh", "git", "https"} else host
+        host = host.removesuffix(":80") if found["scheme"].lower() == "http" else host
         return RemoteAddress(host, _repository_path(found["path"] or "", absolute=not host))
     if not url.startswith(("/", ".", "~")) and (found := _SCP_LIKE.fullmatch(url)) is not None:
         return RemoteAddress(found["host"], _repository_path(found["path"], absolute=False))
@@ -333,5 +338,6 @@ def read_address(url: str) -> RemoteAddress:
 
 
 def _repository_path(path: str, *, absolute: bool) -> str:
-    path = path.rstrip("/").removesuffix(".git").rstrip("/")
+    path = re.sub(r"/{2,}", "/", path).rstrip("/")
+    path = path.removesuffix(".git").rstrip("/") or path
     return path if absolute else path.lstrip("/")

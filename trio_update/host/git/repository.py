@@ -96,7 +96,37 @@ class Repository:
         )
         tree = read_status(done.stdout)
         modified = [found for path in tree.modified for found in await self._modified_inside(path)]
-        return replace(tree, modified=tuple(modified))
+        return replace(tree, modified=await self._really_modified(tuple(modified)))
+
+    async def _really_modified(self, paths: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        """Without files that are byte for byte what HEAD and the index have.
+
+        git takes a file for changed that its attributes would commit with other line ends, and no reset mends that.
+        """
+        if not paths:
+            return ()
+        asked = [path for path in paths if b"\n" not in path and await in_thread(_is_file, self.path, path)]
+        if not asked:
+            return paths
+        done = await self.git(
+            "hash-object",
+            "--no-filters",
+            "--stdin-paths",
+            stdin=b"".join(path + b"\n" for path in asked),
+            check=(0, 128),
+        )
+        if done.returncode != 0:
+            return paths  # one that cannot be read, or went just now
+        hashes = dict(zip(asked, text(done.stdout).split(), strict=True))
+        staged = await self.git("ls-files", "--stage", "-z")
+        head = await self.git("ls-tree", "-r", "-z", "--full-tree", "HEAD", check=(0, 128))
+        in_index, in_head = _listed(staged.stdout, 1), _listed(head.stdout, 2)
+        same = {
+            path
+            for path, found in hashes.items()
+            if in_index.get(path) == in_head.get(path) == (_mode_of(self.path, path), found)
+        }
+        return tuple(path for path in paths if path not in same)
 
     async def _modified_inside(self, path: bytes) -> list[bytes]:
         """Of a submodule what is modified in it, when that is all that makes it so; of anything else itself."""
@@ -104,7 +134,9 @@ class Repository:
         if not await in_thread((place / ".git").exists):
             return [path]
         named = await self.git(
-            "diff", "--quiet", "--ignore-submodules=dirty", "HEAD", "--", os.fsdecode(path), check=(0, 1, 128)
+            *("diff", "--quiet", "--no-ext-diff", "--ignore-submodules=dirty", "HEAD", "--", os.fsdecode(path)),
+            environ={"GIT_LITERAL_PATHSPECS": "1"},
+            check=(0, 1, 128),
         )
         inside = await Repository(place, self.runner).status()
         found = [path + b"/" + name for name in inside.modified]
@@ -306,6 +338,21 @@ class Repository:
         await self.git("reset", "--hard", "--quiet", commit)
 
 
+def _is_file(root: Path, path: bytes) -> bool:
+    full = os.path.join(os.fsencode(root), path)
+    return os.path.isfile(full) and not os.path.islink(full)
+
+
+def _mode_of(root: Path, path: bytes) -> str:
+    return "100755" if os.lstat(os.path.join(os.fsencode(root), path)).st_mode & 0o100 else "100644"
+
+
+def _listed(raw: bytes, hash_at: int) -> dict[bytes, tuple[str, str]]:
+    """Mode and hash by path, as ``ls-files --stage`` and ``ls-tree`` list them."""
+    items = (item.partition(b"\t") for item in raw.split(b"\0") if item)
+    return {path: (text(about.split(b" ")[0]), text(about.split(b" ")[hash_at])) for about, _, path in items}
+
+
 async def clone(
     runner: Runner,
     url: str,
@@ -314,6 +361,7 @@ async def clone(
     branch: str,
     remote: str = "origin",
     arguments: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
     report: Report | None,
 ) -> Repository:
     """Clone ``url`` into ``target``, which must not exist; nothing is checked out yet."""
@@ -335,7 +383,7 @@ async def clone(
                 ),
             ),
             cwd=target.parent,
-            env=git_environment(target),
+            env=git_environment(target) | dict(environ or {}),
             on_line=report,
             silence=SILENCE,
         )

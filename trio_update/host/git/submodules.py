@@ -141,7 +141,7 @@ async def bring_commit(module: Module, commit: str, url: str, report: Report | N
 
     Raises: OperationFailed when it cannot be had.
     """
-    if await module.resolve(commit) is not None:
+    if await _is_whole(module, commit):
         return
     depth = ["--depth=1"] if await in_thread((module.git_dir / "shallow").exists) else []
     everything = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
@@ -160,10 +160,22 @@ async def bring_commit(module: Module, commit: str, url: str, report: Report | N
         except CommandFailed as failed:
             trouble = explain(failed, url)
             continue
-        if await module.resolve(commit) is not None:
+        if await _is_whole(module, commit):
             return
     why = str(trouble) if trouble is not None else f"{url} does not have it"
     raise OperationFailed(f"commit {commit[:8]} of submodule {module.path} cannot be had: {why}")
+
+
+async def _is_whole(module: Module, commit: str) -> bool:
+    """Whether all that a commit leads to is there: of a fetch that was killed the commit alone may have arrived."""
+    if await module.resolve(commit) is None:
+        return False
+    # A hash is no option, and git takes `--not` only before `--end-of-options`.
+    done = await module.git(
+        *("rev-list", "--objects", "--quiet", "--exclude-promisor-objects", commit, "--not", "--all"),
+        check=(0, 1, 128),
+    )
+    return done.returncode == 0
 
 
 def attach(place: Path, git_dir: Path) -> None:

@@ -153,6 +153,8 @@ def _files_below(base: bytes, path: bytes) -> list[bytes]:
         os.path.relpath(os.path.join(directory, name), base)
         for directory, _, names in os.walk(os.path.join(base, path))
         for name in names
+        # Python makes it again: it is no work of the user's.
+        if not (os.path.basename(directory) == b"__pycache__" and name.endswith((b".pyc", b".pyo")))
     ]
 
 

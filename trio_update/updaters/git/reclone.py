@@ -19,6 +19,15 @@ from trio_update.host.threads import in_thread
 from trio_update.updaters.base import Prepared, Report, Target, Workshop
 from trio_update.updaters.git.effects import ReplaceClone, aside_of, carry_untracked, expect_clean, modules_below
 from trio_update.updaters.git.facts import OldClone, Replacement
+from trio_update.updaters.git.inherit import (
+    Setting,
+    as_environment,
+    bring_branches,
+    byte_code_of_leaving,
+    copy_rules,
+    settings_to_keep,
+    write_settings,
+)
 from trio_update.updaters.git.keep import making, save_leaving
 from trio_update.updaters.git.kind import GitRepoConfig
 from trio_update.updaters.git.memory import short_version
@@ -32,10 +41,24 @@ async def prepare_replacement(
     old, live = way.old, way.live
     stage = await workshop.stage(live)
     report(f"Cloning {config.name} afresh")
-    fresh = await clone(runner, way.url, stage, branch=config.primary_branch, arguments=_shape(way), report=report)
+    old_folder = old.folder
+    kept: tuple[Setting, ...] = ()
+    if old_folder is not None:
+        kept = await settings_to_keep(Repository(live, runner), old_folder, config.primary_branch)
+    fresh = await clone(
+        runner,
+        way.url,
+        stage,
+        branch=config.primary_branch,
+        arguments=_shape(way),
+        environ=as_environment(kept),
+        report=report,
+    )
+    await in_thread(write_settings, stage, kept)
+    if old_folder is not None:
+        await in_thread(copy_rules, old_folder, stage)
     await _expect_tracking(config, fresh)
     commit = await _checkout(config, fresh, old.head, report)
-    old_folder = old.folder
     pairs = await bring_modules(fresh, live, old_folder, report) if old_folder is not None else ()
     inode, old_inode = await in_thread(_inodes, stage, live)
     assert inode is not None, "git made the clone"
@@ -43,6 +66,8 @@ async def prepare_replacement(
     dropped: frozenset[bytes] = frozenset()
     if old_inode is not None:
         dropped = await _keep_all(old, fresh, live, pairs, workshop, report)
+        if old_folder is not None:
+            await bring_branches(fresh, live, config.primary_branch, report)
     await expect_clean(fresh, commit)
     effect = ReplaceClone(
         live=str(live),
@@ -77,6 +102,7 @@ async def _keep_all(
         tracked = await below.tracked()
         former = await _drop(one, Repository(source, fresh.runner), tracked, inside, report)
         former |= {name.removeprefix(prefix) for name in gone if name.startswith(prefix)}
+        former |= await in_thread(byte_code_of_leaving, source, former, tracked)
         apart = modules_below(path, pairs)
         await carry_untracked(source, target, tracked | former, inside, report, apart)
         dropped |= {prefix + name for name in former}
