@@ -165,5 +165,5 @@ def test_one_name_with_and_without_the_dot_is_there_twice(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("behind", [b"x", b"\0x", b"\0PK\5\6", b"PK\5\6" + bytes(18)])
 def test_what_is_no_padding_behind_the_end_is_refused(tmp_path: Path, behind: bytes) -> None:
-    with pytest.raises(BadArchive, match="added|more than one|directory is not"):
+    with pytest.raises(BadArchive, match=r"added|more than one|directory is not"):
         unpacked(tmp_path, build(Item(b"a", b"x")) + behind)

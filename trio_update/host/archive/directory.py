@@ -66,10 +66,10 @@ class Entry:
     data_offset: int
 
 
-def judge(path: Path, read: Read, length: int) -> tuple[Entry, ...]:
+def judge(path: Path | str, read: Read, length: int) -> tuple[Entry, ...]:
     """The entries of the archive that ``read`` reads, in the order of the directory.
 
-    Raises: BadArchive, about ``path``.
+    Raises: BadArchive, about ``path``, which may be any name.
     """
     try:
         directory = find_directory(read, length)
@@ -99,7 +99,7 @@ def _entry(header: Header, data_offset: int) -> Entry:
     )
 
 
-def _refuse_conflicts(path: Path, headers: list[Header]) -> None:
+def _refuse_conflicts(path: Path | str, headers: list[Header]) -> None:
     tree = NameTree()
     for header in headers:
         fault = tree.add(header.name, is_dir=header.is_dir) if header.name else None
@@ -107,7 +107,7 @@ def _refuse_conflicts(path: Path, headers: list[Header]) -> None:
             raise BadArchive(path, shown(header.raw_name), fault)
 
 
-def _headers(path: Path, read: Read, directory: Directory) -> Iterator[Header]:
+def _headers(path: Path | str, read: Read, directory: Directory) -> Iterator[Header]:
     """Exactly as many headers as were announced, filling exactly the space that was."""
     window = _Window(read, directory.offset, directory.size)
     for number in range(1, directory.entries + 1):

@@ -31,7 +31,7 @@ _DESCRIPTORS = {
 }
 
 
-def locate(path: Path, read: Read, headers: list[Header], end: int) -> list[int]:
+def locate(path: Path | str, read: Read, headers: list[Header], end: int) -> list[int]:
     """Where the content of each entry begins, given that the directory begins at ``end``.
 
     The entries must lie side by side from the first byte of the file to the directory: an overlap is a bomb (many

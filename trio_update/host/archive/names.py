@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 import zlib
@@ -27,13 +28,13 @@ class BadArchive(OperationFailed):
     """An archive that is damaged, ambiguous or dangerous.
 
     ``entry`` is the name of the entry to blame, as it may be shown (see :func:`shown`); empty when the fault is of the
-    archive as a whole.
+    archive as a whole.  ``archive``: how it is called for its reader.
     """
 
-    def __init__(self, archive: Path, entry: str, why: str) -> None:
+    def __init__(self, archive: Path | str, entry: str, why: str) -> None:
         self.entry = entry
         what = f"the entry `{entry}` {why}" if entry else why
-        super().__init__(f"the archive {shown(bytes(archive))} is refused: {what}")
+        super().__init__(f"the archive {shown(os.fsencode(archive))} is refused: {what}")
 
 
 def shown(name: bytes) -> str:

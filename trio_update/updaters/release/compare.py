@@ -32,8 +32,9 @@ def compare(
 ) -> Differences:
     """Compare a folder with the archive that it was unpacked from.
 
-    A file whose size and time are the archive's is taken to be unchanged; another one is read.  ``leave_out``:
-    relative paths that belong to nobody here, with what is below them.  Raises: FileTrouble.
+    A file whose size is the archive's is read: its time tells nothing, for in a reproducible archive all versions of a
+    file are of one time.  ``leave_out``: relative paths that belong to nobody here, with what is below them.  Raises:
+    FileTrouble.
     """
     root = os.fsencode(folder)
     missing, changed = [], []
@@ -61,7 +62,7 @@ def is_as_packed(root: bytes, path: bytes, entry: Entry, *, deep: bool = True) -
             return None
         if not stat.S_ISREG(status.st_mode) or status.st_size != entry.size:
             return False
-        if not deep or status.st_mtime == entry.modified:
+        if not deep:
             return True
         crc = 0
         with open(place, "rb") as file:

@@ -16,16 +16,21 @@ from trio_update.host.files.carry import carry_paths
 from trio_update.host.files.durable import translated
 from trio_update.updaters.release.info import with_version
 from trio_update.updaters.release.obtain import check_cancelled
-from trio_update.updaters.release.shelf import Record, write_record
+from trio_update.updaters.release.shelf import Record, is_packed, write_record
 
 
 def unpack(archive: Archive, tree: Path, name: str) -> None:
-    """Unpack a judged archive into a new folder ``tree``.  Raises: OperationFailed for what is not as it says."""
+    """Unpack a judged archive into a new folder ``tree``.  Raises: OperationFailed for what is not as it says.
+
+    All files are of now.  Reproducible archives give one time to all versions of a file; where sizes agree too, a web
+    server then tells browsers that nothing has changed, and they go on with the old page.  What we packed gets its
+    times back: there are files of the user's in it, and whoever knew one of that time knew the same content.
+    """
     with translated("make", tree):
         tree.mkdir()
         tree.chmod(0o755)
     try:
-        extract(archive, tree, check=check_cancelled)
+        extract(archive, tree, keep_times=is_packed(archive.path), check=check_cancelled)
     except BadArchive as error:
         raise OperationFailed(f"{name} was not unpacked: {error}") from error
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from trio_update.host.files import durable
 from trio_update.host.files.carry import carry_paths, replace_with, same_content
@@ -85,15 +86,37 @@ def _make_room(target: bytes, path: bytes) -> None:
             return
 
 
+def brought_files(tree: Path, wanted: tuple[str, ...], carried: tuple[bytes, ...]) -> tuple[tuple[bytes, int], ...]:
+    """Files of a new ``tree`` where the user's would stand, that the release brought; with their mtime in ns.
+
+    They are of the time of the update, as the user's late ones are: only this tells them apart.  Raises: FileTrouble.
+    """
+    root = os.fsencode(tree)
+    with translated("look at", tree):
+        return tuple(
+            (path, os.lstat(os.path.join(root, path)).st_mtime_ns)
+            for path in _files_below(root, found_persistent(tree, wanted))
+            if not any(path == top or path.startswith(top + b"/") for top in carried)
+        )
+
+
 def carry_late(
-    source: Path, target: Path, paths: tuple[bytes, ...], *, since: float | None, aside: Path, wins: bool
+    source: Path,
+    target: Path,
+    paths: tuple[bytes, ...],
+    *,
+    since: float | None,
+    aside: Path,
+    wins: bool,
+    brought: Mapping[bytes, int] = MappingProxyType({}),
 ) -> tuple[bytes, ...]:
     """Save what was written to ``source``'s persistent files after ``since`` (unix time) and isn't in ``target``.
 
     ``None``: at any time, which is right when whatever differs must be news, for the time of a file that was moved or
     restored tells nothing.
     ``wins``: the newer of two files takes the place in ``target``, and the other one goes below ``aside``; else
-    ``target`` stays as it is.  Returns the paths that went to ``aside``.  Idempotent.  Raises: FileTrouble.
+    ``target`` stays as it is.  ``brought``: see :func:`brought_files`; of these nothing is saved, and any file of the
+    user's takes their place.  Returns the paths that went to ``aside``.  Idempotent.  Raises: FileTrouble.
     """
     put_aside = []
     for path in _files_below(os.fsencode(source), paths):
@@ -102,7 +125,9 @@ def carry_late(
             status = os.lstat(origin)
             if (since is not None and status.st_mtime < since) or same_content(origin, place):
                 continue
-            if wins and not os.path.lexists(place):
+            if status.st_mtime_ns == brought.get(path):
+                continue
+            if wins and (not os.path.lexists(place) or os.lstat(place).st_mtime_ns == brought.get(path)):
                 replace_with(source, target, path)
                 continue
             newer = wins and os.lstat(place).st_mtime_ns < status.st_mtime_ns

@@ -69,6 +69,12 @@ def write_record(folder: Path, record: Record) -> None:
     durable.write_atomically(folder / _RECORD, msgspec.json.format(msgspec.json.encode(record)))
 
 
+def is_packed(asset: Path) -> bool:
+    """Whether an asset lies on a shelf, and we made it of a folder."""
+    record = _read(asset.parent)
+    return record is not None and record.packed
+
+
 def next_turn(kept: tuple[Kept, ...]) -> int:
     """The number of an installation; the version that it replaces gets the one before it, which is free too.
 
