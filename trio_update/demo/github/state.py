@@ -117,11 +117,15 @@ class SimRepo:
     """A repository; ``releases`` in the order in which they were made.
 
     ``commits``, newest first, are those of ``branch``; while there are none, each published release has one.
+    ``refuses``: a status and a message that whoever asks that way gets for everything, e.g. a 403 of single sign-on.
+    ``shows_drafts``: the token may write, and so its list has the drafts too.
     """
 
     releases: list[SimRelease] = field(default_factory=list)
     commits: list[SimCommit] = field(default_factory=list)
     branch: str = "main"
+    refuses: dict[Bucket, tuple[int, str]] = field(default_factory=dict)
+    shows_drafts: bool = False
 
     def published(self) -> list[SimRelease]:
         """All that are no drafts, newest first."""

@@ -63,3 +63,6 @@ class Forges(Protocol):
 
     def budget(self) -> RateLimit | None:
         """GitHub's rate limit as its last answer told it; ``None`` before the first."""
+
+    def trouble(self) -> str:
+        """Why GitHub is asked without the configured token at present; empty when it is asked with it."""
