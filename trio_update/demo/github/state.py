@@ -118,7 +118,7 @@ class SimRepo:
 
     ``commits``, newest first, are those of ``branch``; while there are none, each published release has one.
     ``refuses``: a status and a message that whoever asks that way gets for everything, e.g. a 403 of single sign-on.
-    ``shows_drafts``: the token may write, and so its list has the drafts too.
+    ``shows_drafts``: the token may write, and so its list has the drafts too.  ``tags``: those that have no release.
     """
 
     releases: list[SimRelease] = field(default_factory=list)
@@ -126,6 +126,7 @@ class SimRepo:
     branch: str = "main"
     refuses: dict[Bucket, tuple[int, str]] = field(default_factory=dict)
     shows_drafts: bool = False
+    tags: list[str] = field(default_factory=list)
 
     def published(self) -> list[SimRelease]:
         """All that are no drafts, newest first."""

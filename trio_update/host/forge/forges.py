@@ -110,10 +110,10 @@ class _Undecided:
         self._kept = ""
 
     async def newest(
-        self, repo: str, *, prerelease: bool, known: RemoteRelease | None, purpose: Purpose
+        self, repo: str, *, prerelease: bool, known: RemoteRelease | None, purpose: Purpose, installed: str = ""
     ) -> RemoteRelease:
         async with self._decided(purpose) as forge:
-            return await forge.newest(repo, prerelease=prerelease, known=known, purpose=purpose)
+            return await forge.newest(repo, prerelease=prerelease, known=known, purpose=purpose, installed=installed)
 
     async def by_tag(self, repo: str, tag: str, *, purpose: Purpose) -> RemoteRelease:
         async with self._decided(purpose) as forge:
