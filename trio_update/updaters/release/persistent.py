@@ -2,36 +2,110 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from trio_update.config.patterns import is_pattern
+from trio_update.errors import FileTrouble
 from trio_update.host.files import durable
 from trio_update.host.files.carry import carry_paths, replace_with, same_content
 from trio_update.host.files.durable import translated
+from trio_update.updaters.release.info import RELEASE_INFO, VERSION_FILE
+
+MOST_LOOKS = 100_000
+"""Files and folders that are looked at for one pattern: as many as an archive may have."""
+_MARKS = {os.fsencode(RELEASE_INFO), os.fsencode(VERSION_FILE)}
 
 
 def found_persistent(folder: Path, wanted: tuple[str, ...]) -> tuple[bytes, ...]:
     """Which of the ``wanted`` relative paths there are in ``folder``, none of them inside another.
 
     Where a folder on the way is a symbolic link it is the link that is kept: what is behind it is not in the folder.
+    A path with ``*``, ``?`` or ``[`` that does not exist stands for all that fit it, ``**`` for any number of folders;
+    the marks that say which version is installed fit none.  Raises: FileTrouble, also for too many that fit.
     """
+    root = os.fsencode(folder)
     found: set[bytes] = set()
     for path in wanted:
-        parts = os.fsencode(path).split(b"/")
-        for depth in range(1, len(parts) + 1):
-            name = b"/".join(parts[:depth])
-            with translated("look at", os.path.join(os.fsencode(folder), name)):
-                try:
-                    mode = os.lstat(os.path.join(os.fsencode(folder), name)).st_mode
-                except (FileNotFoundError, NotADirectoryError):
-                    break
-            if depth == len(parts) or stat.S_ISLNK(mode):
-                found.add(name)
-                break
-    return tuple(sorted(path for path in found if not any(path.startswith(other + b"/") for other in found)))
+        exact = _exact(root, os.fsencode(path).split(b"/"))
+        if exact is not None:
+            found.add(exact)
+        elif is_pattern(path):
+            found.update(_Matcher(root, path).matches())
+    return tuple(sorted(path for path in found if not any(above in found for above in _above(path))))
+
+
+def _exact(root: bytes, parts: list[bytes]) -> bytes | None:
+    for depth in range(1, len(parts) + 1):
+        name = b"/".join(parts[:depth])
+        with translated("look at", os.path.join(root, name)):
+            try:
+                mode = os.lstat(os.path.join(root, name)).st_mode
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+        if depth == len(parts) or stat.S_ISLNK(mode):
+            return name
+    return None
+
+
+def _above(path: bytes) -> Iterator[bytes]:
+    while b"/" in path:
+        path = path.rpartition(b"/")[0]
+        yield path
+
+
+class _Matcher:
+    """Finds what fits a pattern below ``root``, links not followed, in a number of looks that is bounded."""
+
+    def __init__(self, root: bytes, pattern: str) -> None:
+        self._root = root
+        self._pattern = pattern
+        self._seen = 0
+
+    def matches(self) -> set[bytes]:
+        parts = [part for part in os.fsencode(self._pattern).split(b"/") if part]
+        found: set[bytes] = set()
+        pending, done = [(b"", 0)], set[tuple[bytes, int]]()
+        while pending:
+            state = folder, number = pending.pop()
+            if state in done:
+                continue
+            done.add(state)
+            last = number == len(parts) - 1
+            if parts[number] == b"**" and not last:
+                pending.append((folder, number + 1))
+            for name, is_folder in self._entries(folder):
+                path = os.path.join(folder, name)
+                # What lies directly in a folder stands for all that is below.
+                if parts[number] != b"**" and not fnmatch.fnmatchcase(name, parts[number]):
+                    continue
+                if last:
+                    found.add(path)
+                elif is_folder:
+                    pending.append((path, number + (parts[number] != b"**")))
+        return found - _MARKS
+
+    def _entries(self, folder: bytes) -> Iterator[tuple[bytes, bool]]:
+        place = os.path.join(self._root, folder)
+        with translated("look at", place):
+            try:
+                with os.scandir(place) as entries:
+                    found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+            except (FileNotFoundError, NotADirectoryError):
+                return
+        self._seen += len(found)
+        if self._seen > MOST_LOOKS:
+            raise FileTrouble(
+                "look for",
+                self._pattern,
+                None,
+                f"more than {MOST_LOOKS:,} files are in question: name them more exactly",
+            )
+        yield from found
 
 
 def mounts_inside(folder: Path) -> tuple[bytes, ...]:
