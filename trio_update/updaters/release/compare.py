@@ -52,6 +52,17 @@ def compare(
     return Differences(tuple(missing), tuple(changed), tuple(_strange(root, known, leave_out)))
 
 
+def users_own(
+    folder: Path, archive: Archive, *, leave_out: tuple[bytes, ...], check: Callable[[], None] = lambda: None
+) -> tuple[bytes, ...]:
+    """What in ``folder`` is the user's, given what the release brought: files that are not its, or not as it had them.
+
+    It need not be known who unpacked the archive.  Raises: FileTrouble.
+    """
+    found = compare(folder, archive, leave_out=leave_out, check=check)
+    return tuple(sorted((*found.changed, *found.strange)))
+
+
 def is_as_packed(root: bytes, path: bytes, entry: Entry, *, deep: bool = True) -> bool | None:
     """Whether the file at ``path`` is the entry's; ``None``: there is none.  Not ``deep``: by its size alone."""
     place = os.path.join(root, path)
