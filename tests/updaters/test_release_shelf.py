@@ -237,27 +237,30 @@ def test_room_is_made_no_further_than_needed(shelf: Shelf, monkeypatch: pytest.M
     assert names(shelf) == ["v2", "v3"]
 
 
-def test_the_only_copy_of_the_users_files_is_never_removed(shelf: Shelf) -> None:
-    shelf.put(ready(shelf, "v0", used=1, packed=True), "v0")
-    for number in range(1, 5):
-        shelf.put(ready(shelf, f"v{number}", used=number + 1), f"v{number}")
-    for keep in (3, 1, 0):
-        shelf.prune("v4", keep)
-        assert names(shelf) == ["v0", *[f"v{number}" for number in range(4 - keep, 5)]]
-    assert shelf.make_room(shelf.path, 1 << 62, frozenset()) == ("v4",)
-    assert names(shelf) == ["v0"]
+def test_the_only_copy_of_the_users_files_is_set_aside_and_not_removed(
+    shelf: Shelf, caplog: pytest.LogCaptureFixture
+) -> None:
+    shelf.put(ready(shelf, "v0", used=0, content=b"mine", packed=True), "v0")
+    fill(shelf, "v1", "v2", "v3")
+    shelf.prune("v3", 3)
+    assert names(shelf) == ["v0", "v1", "v2", "v3"]
+    assert shelf.make_room(shelf.path, 1 << 62, frozenset({"v3"})) == ("v1", "v2")
+    assert names(shelf) == ["v0", "v3"], "however short space is"
+    for _ in range(2):
+        shelf.prune("v3", 0)
+        assert names(shelf) == ["v3"]
+        assert [path.read_bytes() for path in shelf.path.glob("yours-*/asset")] == [b"mine"]
+    assert f"{shelf.path / 'yours-1' / 'asset'} may hold the only copy of files of yours" in caplog.text
+
+
+def test_what_was_saved_elsewhere_is_removed_like_any_version(shelf: Shelf) -> None:
+    shelf.put(ready(shelf, "v0", packed=True), "v0")
+    fill(shelf, "v1")
     shelf.mark_saved("v9")
     shelf.mark_saved("v0")
     assert found(shelf, "v0").record.saved
-    shelf.prune("v4", 0)
-    assert names(shelf) == []
-
-
-def test_a_packed_version_counts_for_nobody_elses_place(shelf: Shelf) -> None:
-    shelf.put(ready(shelf, "v0", used=9, packed=True), "v0")
-    fill(shelf, "v1", "v2", "v3")
-    shelf.prune("v3", 1)
-    assert names(shelf) == ["v2", "v3", "v0"]
+    shelf.prune("v1", 0)
+    assert (names(shelf), list(shelf.path.glob("yours-*"))) == (["v1"], [])
 
 
 def test_the_same_version_again_does_not_replace_the_only_copy(shelf: Shelf, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,7 +5,7 @@ A folder for each version, with the asset as it was verified and a record that s
     .NAME.trio-update/VERSION/asset
     .NAME.trio-update/VERSION/record.json
     .NAME.trio-update/replaced/      the app's folder before the last switch, for programs that still read there
-    .NAME.trio-update/yours-N/       what was packed of a version that came again, with files of the user's
+    .NAME.trio-update/yours-N/       what was packed of a folder and may hold files of the user's, once it is no version
 
 Kept is the asset and not the unpacked tree: one hash tells whether it is whole, it takes less room, and nothing that
 runs in the app's folder can change it.  Blocking functions; all raise :class:`~trio_update.errors.FileTrouble`.
@@ -129,7 +129,7 @@ class Shelf:
         durable.rename(folder, place)
 
     def _set_aside(self, place: Path) -> None:
-        """Move away what is replaced as a version and holds files of the user's; nothing of ours removes it then."""
+        """Move away what is no version any more and may hold files of the user's; nothing of ours removes it then."""
         number = 1
         while durable.inode(aside := self.path / f"{_ASIDE}{number}") is not None:
             number += 1
@@ -149,10 +149,16 @@ class Shelf:
             write_record(kept.folder, msgspec.structs.replace(kept.record, used=turn))
 
     def prune(self, installed: str, keep: int) -> None:
-        """Remove all but the ``installed`` version, the ``keep`` that were used last before it, and only copies."""
-        others = [kept for kept in self.kept() if kept.record.version != installed and not kept.record.is_only_copy]
+        """Remove all but the ``installed`` version and the ``keep`` that were used last before it.
+
+        What may be the only copy of files of the user's is set aside instead: no version to go back to, but there.
+        """
+        others = [kept for kept in self.kept() if kept.record.version != installed]
         for kept in others[: max(0, len(others) - keep)]:
-            self._remove(kept.folder)
+            if kept.record.is_only_copy:
+                self._set_aside(kept.folder)
+            else:
+                self._remove(kept.folder)
         with durable.translated("read", self.path):
             broken = [folder for folder in self.path.glob(f"{_PREFIX}*") if _read(folder) is None]
         for folder in broken:
