@@ -33,7 +33,7 @@ from trio_update.updaters.release.info import RELEASE_INFO, NoReleaseInfo, read_
 from trio_update.updaters.release.kind import ReleaseConfig
 from trio_update.updaters.release.look import MARKS, Look, Place, persistent_of, wanted_of
 from trio_update.updaters.release.obtain import Obtained, Source, check_cancelled, make_ready
-from trio_update.updaters.release.persistent import carry_persistent, folders_of_others, mounts_inside
+from trio_update.updaters.release.persistent import brought_files, carry_persistent, folders_of_others, mounts_inside
 from trio_update.updaters.release.shelf import next_turn
 from trio_update.updaters.space import Disk
 from trio_update.versions import same_version
@@ -238,13 +238,15 @@ class Builder:
     def _switch(self, live: Path, staged: Path, persistent: tuple[bytes, ...]) -> Switch:
         inode = durable.inode(staged)
         assert inode is not None, "it was made just now"
+        wanted = wanted_of(self.config, live) if live == self.live else ()
         return Switch(
             live=str(live),
             staged=str(staged),
             new_inode=inode,
             old_inode=durable.inode(live),
             persistent=persistent,
-            wanted=wanted_of(self.config, live) if live == self.live else (),
+            wanted=wanted,
+            brought=brought_files(staged, wanted, persistent),
             aside=str(self.workshop.saved_folder / "late"),
             since=self.since,
         )
