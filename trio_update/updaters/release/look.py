@@ -61,11 +61,17 @@ class Memory:
     """The last archive that was read, so that a refresh need not judge it again; and what a job was told.
 
     ``asked``: a repository and its newest release, as a job's decision learned it.  The next look takes it into the
-    status: the plan that follows on a refused one must be by what that job was told.
+    status: the plan that follows on a refused one must be by what that job was told.  ``dates``: of installed versions
+    whose names say not whether the newest release is later, ``None`` for one that the forge does not know any more.
     """
 
     archives: dict[str, Archive] = field(default_factory=dict)
     asked: tuple[str, RemoteRelease] | None = None
+    dates: dict[tuple[str, str], float | None] = field(default_factory=dict)
+
+    def published(self, repo: str, version: str) -> float | None:
+        """When ``version`` of ``repo`` was published, in unix seconds; ``None`` while that was not needed."""
+        return self.dates.get((repo, version))
 
     def take_asked(self, repo: str) -> RemoteRelease | None:
         """What was asked of ``repo`` since the last time, once."""
