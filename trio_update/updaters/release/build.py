@@ -112,7 +112,8 @@ class Builder:
         program, described = tree / info.asset_name, tree / RELEASE_INFO
         self.source.require_space(self.stage, obtained.size, f"unpacking {obtained.name}")
         live = self.live / info.asset_name
-        make_program(obtained.asset, program, live)
+        for warning in make_program(obtained.asset, program, live):
+            self.source.tell(warning)
         self._save_program(live, info.version, obtained)
         version = info.version if same_version(info.version, obtained.version) else obtained.version
         describe(self.live / RELEASE_INFO, described, version)
@@ -124,7 +125,7 @@ class Builder:
 
     def _judge(self, obtained: Obtained) -> Archive:
         try:
-            archive = read_archive(obtained.asset)
+            archive = read_archive(obtained.asset, name=obtained.name)
         except BadArchive as error:
             raise OperationFailed(f"{obtained.name} was not unpacked: {error}") from error
         if not any(not entry.is_dir for entry in archive.entries):

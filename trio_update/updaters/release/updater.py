@@ -87,6 +87,8 @@ class ReleaseApp:
             return Prepared(old, old, unchanged=f"{name} is up to date: {old.version}")
         in_place = isinstance(decision.request, Recover)
         report(f"Recovering {name} {goal.version}" if in_place else f"{name}: {old.version} → {goal.version}")
+        for warning in seen.program.warnings:
+            report(warning)
         folder = seen.place.folder
         stage = await workshop.stage(folder / "program" if seen.place.executable else folder)
         source = self._source(seen, goal, report)
