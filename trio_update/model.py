@@ -59,22 +59,30 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Asset(msgspec.Struct, frozen=True, kw_only=True):
-    """A file of a release.  ``size`` in bytes and ``digest`` (``sha256:HEX``) where the forge tells them."""
+    """A file of a release.  ``size`` in bytes and ``digest`` (``sha256:HEX``) where the forge tells them.
+
+    ``updated``: when it was uploaded last, in the forge's words; empty where it does not tell.
+    """
 
     name: str
     url: str
     size: int | None = None
     digest: str = ""
+    updated: str = ""
 
 
 class RemoteRelease(msgspec.Struct, frozen=True, kw_only=True):
-    """A release as its forge describes it.  ``repo`` (``owner/name``) is where it was found: projects move."""
+    """A release as its forge describes it.  ``repo`` (``owner/name``) is where it was found: projects move.
+
+    ``published`` in unix seconds; ``None`` where the forge does not tell.
+    """
 
     repo: str
     tag: Outside
     title: Outside = ""
     notes: Outside = ""
     prerelease: bool = False
+    published: float | None = None
     assets: tuple[Asset, ...] = ()
 
 

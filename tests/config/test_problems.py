@@ -341,7 +341,7 @@ def test_types_that_are_not_built_yet_are_disabled_and_nothing_else(load: Load, 
         ("executable", "requirements: x", "unknown option 'requirements'"),
         ("zip", "forge_url: http://x/?q", "disabled: 'forge_url' must be an http or https URL without `?` or `#`"),
         ("web", "channel: dev", "'channel' dev does not exist for apps of type web, only stable, beta: stable is used"),
-        ("web", "persistent_files: *.json", "held back: 'persistent_files' `*.json` is a pattern, which is not"),
+        ("web", "persistent_files: **/*", "held back: 'persistent_files' `**/*` keeps everything, so that an"),
         ("web", "persistent_files: .", "held back: 'persistent_files' must be a path below the app's folder"),
         ("web", "persistent_files: a\udcff", "held back: 'persistent_files' holds a byte that is not UTF-8"),
         ("git_repo", "repo: a/b", "unknown option 'repo'"),
@@ -355,6 +355,14 @@ def test_options_are_judged_by_the_type(write: Write, kind: str, line: str, why:
     assert problem.message.startswith(f"[update_manager it] {why}")
     assert bool(config.disabled) == why.startswith("disabled")
     assert [bool(app.hold) for app in config.apps] == [why.startswith("held back")] * len(config.apps)
+
+
+@pytest.mark.parametrize("entry", ["*.json", "plugins/**", "m*.json, n?.ini", "'*.json'"])
+def test_a_pattern_that_can_be_honoured_holds_nothing_back(write: Write, entry: str) -> None:
+    text = f"[update_manager it]\ntype: web\npath: ~/app\nrepo: a/b\npersistent_files: {entry}\n"
+    config = load_config(write(text.encode()))
+    assert not config.problems
+    assert [app.hold for app in config.apps] == [""]
 
 
 @pytest.mark.parametrize(("line", "why"), [("project_name: --index-url=x", "'project_name' must be a project's name")])

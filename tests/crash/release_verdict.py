@@ -27,6 +27,10 @@ SHELF = b".trio-update"
 _TOP_MODE = stat.S_IFDIR | 0o2775
 
 
+# What the shelf sets aside instead of removing it.
+ASIDE = "yours-1"
+
+
 @dataclass(frozen=True)
 class ReleaseJudge:
     """Implementation of :class:`tests.crash.operations.Judge`."""
@@ -73,6 +77,7 @@ class ReleaseJudge:
                 yield Fault(Kind.MIXED, f"the app is old, and on the shelf {'; '.join(told)}"[:600])
         elif state is State.NEW:
             yield from self.of_kept(self.operation.keeps)
+            yield from self._of_aside(former)
             yield from self._of_replaced()
 
     def of_kept(self, versions: tuple[str, ...]) -> Iterator[Fault]:
@@ -95,9 +100,23 @@ class ReleaseJudge:
                 yield Fault(Kind.LEFTOVER, f"{strange} in {folder.name} on the shelf")
         if set(found) != set(versions):
             yield Fault(Kind.LOST, f"on the shelf are {sorted(found)}, and not {sorted(versions)}")
-        known = {"replaced", *(path.name for path in found.values())}
+        known = {"replaced", ASIDE, *(path.name for path in found.values())}
         if strange := {path.name for path in self.shelf.glob("*")} - known:
             yield Fault(Kind.LEFTOVER, f"{strange} on the shelf")
+
+    def _of_aside(self, former: Path) -> Iterator[Fault]:
+        """A folder that was packed is no version any more, and still there, once and whole."""
+        packed = {
+            (record.sha256, record.size)
+            for folder in former.glob("version-*")
+            if (record := msgspec.json.decode((folder / "record.json").read_bytes(), type=Record)).packed
+            and record.version not in self.operation.keeps
+        }
+        asset = self.shelf / ASIDE / "asset"
+        content = asset.read_bytes() if asset.exists() else None
+        there = set() if content is None else {(hashlib.sha256(content).hexdigest(), len(content))}
+        if there != packed:
+            yield Fault(Kind.LOST, f"set aside on the shelf: {sorted(there)}, and not {sorted(packed)}")
 
     def _of_replaced(self) -> Iterator[Fault]:
         """The former folder stays whole for programs that still read in it."""

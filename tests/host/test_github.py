@@ -194,14 +194,14 @@ async def test_a_release_without_files_is_asked_for_again(bench: Bench) -> None:
 
 async def test_a_newer_tag_without_a_release_keeps_the_api_asked(bench: Bench) -> None:
     # Of v2.0 only the tag is newer than the newest release: when its own comes, no tag changes any more.
-    bench.github.add(REPO, release("v2.0"))
     bench.github.add(REPO, release("v1.9"))
+    bench.github.repos[REPO].tags.append("v2.0")
     async with bench.forges() as forges:
         known = await refresh(forges.forge(""), prerelease=True)
         assert known.tag == "v1.9"
         await refresh(forges.forge(""), known, prerelease=True)
         assert bench.api_requests == 2
-        bench.github.remove(REPO, "v2.0")
+        bench.github.repos[REPO].tags.remove("v2.0")
         await refresh(forges.forge(""), known, prerelease=True)
         await refresh(forges.forge(""), known, prerelease=True)
         assert bench.api_requests == 3
@@ -428,9 +428,8 @@ async def answering(folder: Path, value: object) -> AsyncIterator[Forge]:
 
 @pytest.mark.parametrize(
     "value",
-    [[], "v1", {}, GOOD | {"tag_name": 1}, GOOD | {"tag_name": ""}, GOOD | {"assets": "none"}, GOOD | {"assets": [{}]},
-     GOOD | {"assets": [{"name": "a", "browser_download_url": "http://x/a", "size": -1}]}],
-)  # fmt: skip
+    [[], "v1", {}, GOOD | {"tag_name": 1}, GOOD | {"tag_name": ""}, GOOD | {"assets": "none"}],
+)
 async def test_wrong_types_are_refused(tmp_path: Path, value: object) -> None:
     async with answering(tmp_path, value) as forge:
         with pytest.raises(OperationFailed, match="releases/latest answered something else than the JSON"):
@@ -578,12 +577,14 @@ async def test_a_token_that_github_refuses_is_told_by_its_file(bench: Bench) -> 
     file = bench.use_token()
     file.write_text("expired")
     async with bench.forges() as forges:
-        with pytest.raises(OperationFailed, match="does not accept the token") as caught:
-            await refresh(forges.forge(""))
-        assert str(file) in str(caught.value)
-        assert "expired" not in str(caught.value).replace("may have expired", "")
+        # Public releases can be had without it.
+        assert (await refresh(forges.forge(""))).tag == "v1.0"
+        assert "does not accept the token" in forges.trouble()
+        assert str(file) in forges.trouble()
+        assert "expired" not in forges.trouble().replace("may have expired", "")
         file.write_text(TOKEN)
         assert (await refresh(forges.forge(""))).tag == "v1.0"
+        assert forges.trouble() == ""
 
 
 @pytest.mark.parametrize(

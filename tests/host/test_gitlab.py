@@ -168,7 +168,7 @@ async def test_the_newest_release_of_forgejo(server: Server) -> None:
         (asset,) = found.assets
         assert (asset.name, asset.url, asset.size, asset.digest) == ("engine.zip", "https://tea/engine.zip", 7, "")
         assert (await for_job(forge, prerelease=True)).tag == "v2.0-rc1"
-        assert server.site.requests[-1].target.endswith("?limit=10")
+        assert server.site.requests[-1].target.endswith("?limit=30")
         # The same free probe as GitHub's.
         server.answers["/ada/engine/releases/latest"] = "/ada/engine/releases/tag/v1.0"
         asked = len(server.paths)

@@ -17,6 +17,9 @@ class NoForges:
     def budget(self) -> None:
         """Nothing was asked."""
 
+    def trouble(self) -> str:
+        return ""
+
 
 def plain_tools() -> Tools:
     return Tools(Runner("test"), Web(), NoForges())

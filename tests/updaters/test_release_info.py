@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trio_update.updaters.release.info import NoReleaseInfo, ReleaseInfo, read_release_info, with_version
+from trio_update.updaters.release.info import (
+    NoReleaseInfo,
+    ReleaseInfo,
+    other_repository,
+    read_release_info,
+    with_users_asset,
+    with_version,
+)
 
 WHOLE: dict[str, object] = {"project_owner": "ada", "project_name": "app", "version": "v1.0.0"}
 MAINSAIL = ReleaseInfo("mainsail-crew", "mainsail", "v2.8.0")
@@ -174,3 +181,91 @@ def test_another_version_changes_nothing_else(more: dict[str, object]) -> None:
     before = more | WHOLE
     after = json.loads(with_version(json.dumps(before).encode(), "v9"))
     assert after == before | {"version": "v9"}
+
+
+ENCODINGS = ["utf-8-sig", "utf-16", "utf-16-le-bom", "utf-16-be-bom"]
+
+
+def encoded(text: str, encoding: str) -> bytes:
+    """With a byte order mark, as Notepad and PowerShell write it."""
+    if encoding.endswith("-bom"):
+        return "\ufeff".encode(encoding[:-4]) + text.encode(encoding[:-4])
+    return text.encode(encoding)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path, encoding: str) -> None:
+    content = encoded(json.dumps(WHOLE), encoding)
+    assert read_release_info(written(tmp_path, content)).version == "v1.0.0"
+    assert json.loads(with_version(content, "v9")) == WHOLE | {"version": "v9"}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_an_old_client_with_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / ".version").write_bytes(encoded("v2.8.0\r\n", encoding))
+    (tmp_path / "manifest.json").write_bytes(encoded('{"name": "mainsail"}', encoding))
+    assert read_release_info(tmp_path, web=True) == MAINSAIL
+
+
+def test_half_a_text_behind_a_mark_is_told(tmp_path: Path) -> None:
+    with pytest.raises(NoReleaseInfo, match="is not JSON"):
+        read_release_info(written(tmp_path, b"\xff\xfe{"))
+    (tmp_path / ".version").write_bytes(b"\xff\xfe1")
+    (tmp_path / "release_info.json").unlink()
+    with pytest.raises(NoReleaseInfo, match="there is no"):
+        read_release_info(tmp_path, web=True)
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_messages_name_the_archive_and_not_where_it_is_unpacked(tmp_path: Path, case: str) -> None:
+    with pytest.raises(NoReleaseInfo) as caught:
+        read_release_info(written(tmp_path, BAD[case][0]), shown="app.zip")
+    assert "release_info.json of app.zip" in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
+    (tmp_path / "release_info.json").unlink()
+    with pytest.raises(NoReleaseInfo, match=r"there is no release_info\.json in app\.zip"):
+        read_release_info(tmp_path, shown="app.zip")
+
+
+def info_with(asset: object) -> bytes:
+    return json.dumps(WHOLE | ({} if asset == "" else {"asset_name": asset}) | {"extra": 1}).encode()
+
+
+@pytest.mark.parametrize(
+    ("new", "live", "brought", "kept"),
+    [
+        # The user's.
+        ("", "mine.zip", "", "mine.zip"),
+        ("app.zip", "mine.zip", "app.zip", "mine.zip"),
+        ("app.zip", "mine.zip", "", "mine.zip"),
+        ("", "mine.zip", None, "mine.zip"),
+        ("app.zip", "mine.zip", None, "mine.zip"),
+        # The release's.
+        ("", "", "", ""),
+        ("app.zip", "", "", "app.zip"),
+        ("new.zip", "old.zip", "old.zip", "new.zip"),
+        ("", "old.zip", "old.zip", ""),
+        ("app.zip", "app.zip", "old.zip", "app.zip"),
+        ("app.zip", "app.zip", None, "app.zip"),
+        ("app.zip", 7, None, "app.zip"),
+    ],
+)
+def test_the_asset_that_the_user_named_outlives_an_update(
+    new: str, live: object, brought: str | None, kept: str
+) -> None:
+    told = with_users_asset(info_with(new), info_with(live), None if brought is None else info_with(brought))
+    assert json.loads(told).get("asset_name", "") == kept
+    assert json.loads(told)["extra"] == 1
+
+
+@pytest.mark.parametrize("nonsense", [b"", b"[]", b"{", b"\xff\xfe{"])
+def test_what_cannot_be_read_says_nothing_of_an_asset(nonsense: bytes) -> None:
+    assert with_users_asset(nonsense, info_with("mine.zip"), None) == nonsense
+    assert with_users_asset(info_with("app.zip"), nonsense, None) == info_with("app.zip")
+    assert json.loads(with_users_asset(info_with(""), info_with("mine.zip"), nonsense))["asset_name"] == "mine.zip"
+
+
+def test_a_release_that_names_another_repository_is_told() -> None:
+    info = ReleaseInfo("ada", "app", "v1.0.0")
+    assert other_repository(info, "Ada/App") == ""
+    assert "is of ada/app: once it is installed, updates come from ada/app" in other_repository(info, "bob/fork")

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from trio_update.errors import OperationFailed
 from trio_update.model import AppName, Asset, RemoteRelease
-from trio_update.updaters.release.pick import pick_asset
-from trio_update.versions import is_newer, same_version, spellings
+from trio_update.updaters.release.pick import is_other_asset, is_update, needs_dates, pick_asset
+from trio_update.versions import Order, compare, is_newer, same_version, spellings
 
 APP = AppName("app")
 # Oldest first, as PEP 440 orders them.
@@ -52,7 +52,7 @@ def test_the_order_of_versions() -> None:
         assert not same_version(older, newer)
 
 
-@pytest.mark.parametrize(("installed", "newest"), [("nightly-7", "nightly-6"), ("v2.0.0", "nightly-1"), ("r9", "v1.0")])
+@pytest.mark.parametrize(("installed", "newest"), [("nightly", "latest"), ("v2.0.0", "nightly-1"), ("r9", "v1.0")])
 def test_where_there_is_no_order_the_forge_knows(installed: str, newest: str) -> None:
     assert is_newer(newest, installed)
 
@@ -62,7 +62,9 @@ def test_every_two_versions_can_be_compared(one: str, other: str) -> None:
     assert same_version(one, other) == same_version(other, one)
     assert not is_newer(one, one)
     # Of two different versions one is an update for the other, or nobody would ever get from one to the other.
-    assert same_version(one, other) != (is_newer(one, other) or is_newer(other, one))
+    same = compare(one, other) is Order.SAME
+    assert same != (is_newer(one, other) or is_newer(other, one))
+    assert same or not same_version(one, other)
 
 
 @given(version=versions)
@@ -86,6 +88,10 @@ def test_the_tags_that_a_version_may_have() -> None:
         (["checksums.txt", "web-2.0.ZIP", "source.tar.gz"], "", "web-2.0.ZIP"),
         (["app.zip", "other.zip"], "other.zip", "other.zip"),
         (["tool-arm64", "tool-amd64"], "tool-arm64", "tool-arm64"),
+        (["APP.zip", "one.zip"], "", "APP.zip"),
+        (["App.zip", "app.zip", "APP.ZIP"], "", "app.zip"),
+        (["Tool-ARM64", "tool-amd64"], "tool-arm64", "Tool-ARM64"),
+        (["STRASSE.zip"], "straße.zip", "STRASSE.zip"),
     ],
 )
 def test_the_asset_that_is_taken(names: list[str], asset_name: str, taken: str) -> None:
@@ -100,7 +106,8 @@ def test_the_asset_that_is_taken(names: list[str], asset_name: str, taken: str) 
         (["tool", "notes.txt"], "", ["no zip", "tool, notes.txt"]),
         (["one.zip", "two.zip", "tool"], "", ["several zips", "app.zip", "one.zip, two.zip.", "asset_name"]),
         (["one.zip", "app.zip"], "tool", ["no asset tool", "one.zip, app.zip"]),
-        (["APP.zip", "one.zip"], "", ["several zips", "APP.zip, one.zip"]),
+        (["APP.zip", "App.zip"], "", ["in case alone", "APP.zip, App.zip"]),
+        (["TOOL", "Tool"], "tool", ["in case alone", "TOOL, Tool"]),
         ([f"{number}.zip" for number in range(30)], "", ["7.zip and 22 more"]),
     ],
 )
@@ -120,4 +127,48 @@ def test_what_is_taken_is_in_the_release_and_of_the_given_name(names: list[str],
         assert (asset_name or "app.zip") not in names
     else:
         assert taken.name in names
-        assert taken.name == asset_name if asset_name else taken.name.lower().endswith(".zip")
+        assert taken.name.casefold() == asset_name.casefold() if asset_name else taken.name.lower().endswith(".zip")
+
+
+@pytest.mark.parametrize(
+    ("newest", "installed", "published", "told"),
+    [
+        # The names say it, whatever the dates say.
+        ("release-1.10", "release-1.9", 300.0, True),
+        ("release-1.9", "release-1.10", 100.0, False),
+        ("v1.3.0-nightly.3", "v1.3.0-nightly.12", 100.0, False),
+        ("v1.2", "v1.2-hotfix1", 100.0, False),
+        ("v1.1-lts", "v1.2", 100.0, False),
+        # The date says it.
+        ("v1.2-lts", "v1.2", 100.0, True),
+        ("v1.2-lts", "v1.2", 300.0, False),
+        ("nightly-9", "v2.0.0", 300.0, False),
+        # The forge says that it is the newest, and nothing says anything else.
+        ("v1.2-lts", "v1.2", None, True),
+    ],
+)
+def test_an_upgrade_never_goes_back(newest: str, installed: str, published: float | None, told: bool) -> None:
+    release = RemoteRelease(repo="ada/app", tag=newest, published=200.0)
+    assert is_update(release, installed, published) is told
+    assert needs_dates(release, installed) is (compare(newest, installed) is Order.UNKNOWN)
+    assert not needs_dates(RemoteRelease(repo="ada/app", tag=newest), installed)
+
+
+def asset(**facts: object) -> Asset:
+    return Asset(name="app.zip", url="", **facts)  # type: ignore[arg-type]
+
+
+def test_another_asset_of_the_same_tag_is_noticed() -> None:
+    own = {"sha256": "ab" * 32, "size": 7, "updated": "2026-01-01T00:00:00Z"}
+
+    def other(found: Asset) -> bool:
+        return is_other_asset(found, **own)  # type: ignore[arg-type]
+
+    assert not other(asset(digest="sha256:" + "AB" * 32, size=9, updated="2026-01-02T00:00:00Z")), "the digest knows"
+    assert other(asset(digest="sha256:" + "cd" * 32, size=7, updated=own["updated"]))
+    assert other(asset(size=8))
+    assert not other(asset(size=7))
+    assert other(asset(size=7, updated="2026-01-02T00:00:00Z"))
+    assert not other(asset(size=7, updated=own["updated"]))
+    assert not other(asset()), "nobody tells"
+    assert not is_other_asset(asset(updated="2026-01-02T00:00:00Z"), sha256="ab" * 32, size=7)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_update.host.files import durable
-from trio_update.updaters.release.shelf import Kept, Record, Shelf, write_record
+from trio_update.updaters.release.shelf import Kept, Record, Shelf, is_packed, write_record
 
 
 @pytest.fixture
@@ -18,14 +18,17 @@ def shelf(tmp_path: Path) -> Shelf:
     return Shelf(tmp_path / ".app.trio-update")
 
 
-def ready(shelf: Shelf, version: str, *, used: int = 0, content: bytes | None = None, name: str = "new") -> Path:
+def ready(
+    shelf: Shelf, version: str, *, used: int = 0, content: bytes | None = None, name: str = "new", packed: bool = False
+) -> Path:
     """A folder with an asset and its record, as a job makes it before the switch."""
     folder = shelf.path.with_name(name)
     folder.mkdir()
     data = version.encode("utf-8", "surrogatepass") if content is None else content
     (folder / "asset").write_bytes(data)
     digest = hashlib.sha256(data).hexdigest()
-    write_record(folder, Record(version=version, asset_name="app.zip", sha256=digest, size=len(data), used=used))
+    record = Record(version=version, asset_name="app.zip", sha256=digest, size=len(data), used=used, packed=packed)
+    write_record(folder, record)
     return folder
 
 
@@ -232,3 +235,56 @@ def test_room_is_made_no_further_than_needed(shelf: Shelf, monkeypatch: pytest.M
     assert (names(shelf), shelf.replaced.exists()) == (["v1", "v2", "v3"], False)
     assert shelf.make_room(shelf.path, 800, frozenset()) == ("v1",)
     assert names(shelf) == ["v2", "v3"]
+
+
+def test_the_only_copy_of_the_users_files_is_set_aside_and_not_removed(
+    shelf: Shelf, caplog: pytest.LogCaptureFixture
+) -> None:
+    shelf.put(ready(shelf, "v0", used=0, content=b"mine", packed=True), "v0")
+    fill(shelf, "v1", "v2", "v3")
+    shelf.prune("v3", 3)
+    assert names(shelf) == ["v0", "v1", "v2", "v3"]
+    assert shelf.make_room(shelf.path, 1 << 62, frozenset({"v3"})) == ("v1", "v2")
+    assert names(shelf) == ["v0", "v3"], "however short space is"
+    for _ in range(2):
+        shelf.prune("v3", 0)
+        assert names(shelf) == ["v3"]
+        assert [path.read_bytes() for path in shelf.path.glob("yours-*/asset")] == [b"mine"]
+    assert f"{shelf.path / 'yours-1' / 'asset'} may hold the only copy of files of yours" in caplog.text
+
+
+def test_what_was_saved_elsewhere_is_removed_like_any_version(shelf: Shelf) -> None:
+    shelf.put(ready(shelf, "v0", packed=True), "v0")
+    fill(shelf, "v1")
+    shelf.mark_saved("v9")
+    shelf.mark_saved("v0")
+    assert found(shelf, "v0").record.saved
+    shelf.prune("v1", 0)
+    assert (names(shelf), list(shelf.path.glob("yours-*"))) == (["v1"], [])
+
+
+def test_the_same_version_again_does_not_replace_the_only_copy(shelf: Shelf, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(3):
+        shelf.put(ready(shelf, "unknown", used=number, content=b"mine %d" % number, packed=True), "unknown")
+    shelf.put(ready(shelf, "unknown", used=7, content=b"downloaded"), "unknown")
+    assert found(shelf, "unknown").asset.read_bytes() == b"downloaded"
+    aside = sorted(path.parent.name for path in shelf.path.glob("yours-*/asset"))
+    assert aside == ["yours-1", "yours-2", "yours-3"]
+    assert (shelf.path / "yours-1" / "asset").read_bytes() == b"mine 0"
+    assert "may hold the only copy of files of yours" in caplog.text
+    shelf.prune("other", 0)
+    assert len(list(shelf.path.glob("yours-*/asset"))) == 3
+
+
+def test_a_put_that_is_repeated_sets_nothing_aside(shelf: Shelf) -> None:
+    folder = ready(shelf, "v0", packed=True)
+    for _ in range(2):
+        shelf.put(folder, "v0")
+    assert not list(shelf.path.glob("yours-*"))
+
+
+def test_what_we_packed_is_told_from_what_was_downloaded(shelf: Shelf) -> None:
+    shelf.put(ready(shelf, "v0", packed=True), "v0")
+    shelf.put(ready(shelf, "v1"), "v1")
+    assert [is_packed(found(shelf, version).asset) for version in ("v0", "v1")] == [True, False]
+    assert not is_packed(shelf.path / "nowhere" / "asset")

@@ -8,7 +8,6 @@ folder need not exist yet.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -17,11 +16,11 @@ from trio_update.config import render
 from trio_update.config.convert import as_environment, as_inner_path, as_path, stands_alone
 from trio_update.config.looks import look_file, look_folder
 from trio_update.config.names import printable
+from trio_update.config.patterns import doubt_about, is_pattern
 from trio_update.config.render import BadValue, Render
 from trio_update.config.rules import Grave, Partly, Rule, entries, judge_line, scalar, unquoted
 
 _RESERVED_FILES = (".version", "release_info.json")
-_PATTERN = re.compile(r"[*?]|\[[^\]]+\]")
 # An app's folder that is not known, because its own option is at fault; what is read then is not used.
 _NOWHERE = Path("/")
 
@@ -111,8 +110,9 @@ def _parts(line: str) -> Iterator[str]:
 
 
 def _as_persistent(folder: Path, line: str) -> str:
-    if _PATTERN.search(line):
-        raise Grave(f"`{printable(line)}` is a pattern, which is not understood: name the files, or their folder")
+    # With a comma it is the whole line, kept beside its parts for the name that it may be: no reason to hold back.
+    if is_pattern(line) and "," not in line and (doubt := doubt_about(line)):
+        raise Grave(f"`{printable(line)}` {doubt}")
     relative = _relative(os.path.normpath(_as_place(folder, line)), folder)
     if relative is None:
         raise BadValue(f"must be a path below the app's folder; no update touches `{printable(line)}`")

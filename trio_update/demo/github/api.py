@@ -44,6 +44,7 @@ class _Asked:
     repo: SimRepo
     rest: str
     query: dict[str, str]
+    bucket: Bucket = "anonymous"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,9 @@ async def _find(github: GitHub, request: Request, bucket: Bucket) -> _Found:
     if url.path == "/rate_limit":
         limit = github.limit(bucket)
         return _Found(github_json.rate_limit(limit, min(github.used[bucket], limit), github.reset), [])
-    asked = _of_repository(github, url.path, url.query, query)
+    asked = replace(_of_repository(github, url.path, url.query, query), bucket=bucket)
+    if (refusal := asked.repo.refuses.get(bucket)) is not None:
+        raise _Refusal(*refusal)
     routes: dict[str, Callable[[_Asked], Awaitable[_Found]]] = {
         "/releases/latest": _latest,
         "/releases": _releases,
@@ -228,7 +231,10 @@ async def _by_tag(asked: _Asked) -> _Found:
 
 
 async def _releases(asked: _Asked) -> _Found:
-    some, headers = _page(asked, asked.repo.published())
+    everything = asked.repo.published()
+    if asked.repo.shows_drafts and asked.bucket == "token":
+        everything = asked.repo.releases[::-1]
+    some, headers = _page(asked, everything)
     return _Found([await github_json.release(asked.github, asked.name, asked.repo, each) for each in some], headers)
 
 

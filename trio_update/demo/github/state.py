@@ -105,10 +105,17 @@ class SimRelease:
 
 @dataclass(kw_only=True)
 class SimRepo:
-    """A repository; ``releases`` in the order in which they were made.  Each published one has a commit."""
+    """A repository; ``releases`` in the order in which they were made.  Each published one has a commit.
+
+    ``refuses``: a status and a message that whoever asks that way gets for everything, e.g. a 403 of single sign-on.
+    ``shows_drafts``: the token may write, and so its list has the drafts too.  ``tags``: those that have no release.
+    """
 
     releases: list[SimRelease] = field(default_factory=list)
     branch: str = "main"
+    refuses: dict[Bucket, tuple[int, str]] = field(default_factory=dict)
+    shows_drafts: bool = False
+    tags: list[str] = field(default_factory=list)
 
     def published(self) -> list[SimRelease]:
         """All that are no drafts, newest first."""

@@ -73,6 +73,7 @@ def _refs(found: tuple[str, SimRepo] | None, query: str) -> Answer:
     name, repo = found
     tip = github_json.tip_sha(name, repo)
     tags = {f"refs/tags/{release.tag}": github_json.release_sha(name, release) for release in repo.published()}
+    tags |= {f"refs/tags/{tag}": tip for tag in repo.tags}
     references = {f"refs/heads/{repo.branch}": tip} | dict(sorted(tags.items()))
     capabilities = f"{_CAPABILITIES} symref=HEAD:refs/heads/{repo.branch} object-format=sha1 agent=git/trio-update-demo"
     lines = [f"{tip} HEAD\0{capabilities}", *(f"{sha} {reference}" for reference, sha in references.items())]

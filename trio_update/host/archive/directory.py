@@ -21,6 +21,7 @@ from trio_update.host.archive.format import (
     DEFLATE_HINTS,
     DEFLATED,
     DOS_DIRECTORY,
+    EMPTY_DEFLATED,
     ENCRYPTED,
     HAS_DESCRIPTOR,
     IS_UTF8,
@@ -35,11 +36,11 @@ from trio_update.host.archive.format import (
     widen,
 )
 from trio_update.host.archive.local import locate
-from trio_update.host.archive.names import BadArchive, NameTree, fault_of, shown
+from trio_update.host.archive.names import BadArchive, NameTree, fault_of, meant_name, shown
 
 MAX_RATIO = 200
 _RATIO_MATTERS_FROM = 1 << 20
-_EMPTY_PACKED = 2  # a deflate stream of nothing: Java writes one for each folder
+_EMPTY_PACKED = tuple(map(len, EMPTY_DEFLATED))
 _CHUNK = 256 << 10
 _DOS_EPOCH = 315532800.0  # 1980-01-01
 
@@ -65,10 +66,10 @@ class Entry:
     data_offset: int
 
 
-def judge(path: Path, read: Read, length: int) -> tuple[Entry, ...]:
+def judge(path: Path | str, read: Read, length: int) -> tuple[Entry, ...]:
     """The entries of the archive that ``read`` reads, in the order of the directory.
 
-    Raises: BadArchive, about ``path``.
+    Raises: BadArchive, about ``path``, which may be any name.
     """
     try:
         directory = find_directory(read, length)
@@ -80,12 +81,13 @@ def judge(path: Path, read: Read, length: int) -> tuple[Entry, ...]:
     unpacked = sum(header.size for header in headers)
     if unpacked > MAX_RATIO * length:
         raise BadArchive(path, "", f"its {length:,} bytes would become {unpacked:,}, over {MAX_RATIO} times as many")
-    return tuple(_entry(header, offset) for header, offset in zip(headers, offsets, strict=True))
+    # The folder that is unpacked into is nobody's to make, although some archivers name it.
+    return tuple(_entry(header, offset) for header, offset in zip(headers, offsets, strict=True) if header.name)
 
 
 def _entry(header: Header, data_offset: int) -> Entry:
     return Entry(
-        name=header.raw_name.decode().removesuffix("/"),
+        name=header.name,
         is_dir=header.is_dir,
         size=header.size,
         crc=header.crc,
@@ -97,15 +99,15 @@ def _entry(header: Header, data_offset: int) -> Entry:
     )
 
 
-def _refuse_conflicts(path: Path, headers: list[Header]) -> None:
+def _refuse_conflicts(path: Path | str, headers: list[Header]) -> None:
     tree = NameTree()
     for header in headers:
-        fault = tree.add(header.raw_name.decode().removesuffix("/"), is_dir=header.is_dir)
+        fault = tree.add(header.name, is_dir=header.is_dir) if header.name else None
         if fault is not None:
             raise BadArchive(path, shown(header.raw_name), fault)
 
 
-def _headers(path: Path, read: Read, directory: Directory) -> Iterator[Header]:
+def _headers(path: Path | str, read: Read, directory: Directory) -> Iterator[Header]:
     """Exactly as many headers as were announced, filling exactly the space that was."""
     window = _Window(read, directory.offset, directory.size)
     for number in range(1, directory.entries + 1):
@@ -155,28 +157,45 @@ class _Window:
 def _header(fixed: tuple[Any, ...], name: bytes, extra: bytes) -> Header:
     """Raises: Faulty, for every fault of one entry that its central header shows."""
     _, _, version, flags, method, time, date, crc, packed, size, _, _, _, disk, _, attributes, offset = fixed
-    fault = fault_of(name)
-    if fault is not None:
-        raise Faulty(fault)
     extras = read_extras(extra)
+    meant = _name(name, flags, extras, attributes)
     size, packed, offset = widen((size, packed, offset), extras.zip64)
     if disk not in ((0, MASK16) if extras.zip64 and len(extras.zip64) % 8 else (0,)):
         raise Faulty("lies on another disk")
-    if extras.unicode_path not in (None, name):
-        raise Faulty(f"has a second name, `{shown(extras.unicode_path or b'')}`")
-    is_dir = name.endswith(b"/")
     mode = attributes >> 16
-    _judge_type(is_dir, mode, attributes)
+    is_dir = _judge_type(name.endswith(b"/"), mode, attributes)
     _judge_packing(version, flags, method)
-    _judge_sizes(is_dir, method, packed, size, crc)
+    size = _judge_sizes(is_dir, method, packed, size, crc)
     modified = _modified(extras, date, time)
-    return Header(name, flags, method, crc, packed, size, offset, is_dir, mode & 0o111 != 0, modified)
+    return Header(name, meant, flags, method, crc, packed, size, offset, is_dir, mode & 0o111 != 0, modified)
 
 
-def _judge_type(is_dir: bool, mode: int, attributes: int) -> None:
-    """The upper half of the attributes is a Unix mode whatever system is said to have made the entry.
+def _name(raw: bytes, flags: int, extras: Extras, attributes: int) -> str:
+    try:
+        name = meant_name(raw, flags, extras.unicode_path, extras.unicode_crc)
+    except ValueError as error:
+        raise Faulty(f"has a second name, `{error}`") from None
+    if name == b"." and _is_folder(attributes):
+        return ""
+    if (name or not raw.startswith(b"./")) and (fault := fault_of(name)) is not None:
+        raise Faulty(fault)
+    return name.decode().removesuffix("/")
 
-    Readers differ in whether they believe that statement, so no value of it may hide a link.
+
+def _is_folder(attributes: int) -> bool:
+    """Whether an entry without a slash is a folder: by its mode, or by DOS's bit where there is no mode."""
+    kind = stat.S_IFMT(attributes >> 16)
+    return kind == stat.S_IFDIR or (not kind and attributes & DOS_DIRECTORY != 0)
+
+
+def _judge_type(named_dir: bool, mode: int, attributes: int) -> bool:
+    """Whether the entry is a folder; a slash says so whatever the mode, and the mode does without a slash.
+
+    Archivers that take either from somewhere else write both.  It has one meaning here because a folder with content
+    is refused: who takes it for a file gets an empty one.
+
+    The upper half of the attributes is a Unix mode whatever system is said to have made the entry.  Readers differ in
+    whether they believe that statement, so no value of it may hide a link.
     """
     kind = stat.S_IFMT(mode)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -188,8 +207,9 @@ def _judge_type(is_dir: bool, mode: int, attributes: int) -> None:
             stat.S_IFSOCK: "socket",
         }
         raise Faulty(f"is a {names.get(kind, 'thing of unknown type')}; only files and folders are allowed")
-    if (is_dir and kind == stat.S_IFREG) or (not is_dir and (kind == stat.S_IFDIR or attributes & DOS_DIRECTORY)):
-        raise Faulty("is a file by its name and a folder by its attributes, or the other way round")
+    if not named_dir and kind == stat.S_IFREG and attributes & DOS_DIRECTORY:
+        raise Faulty("is a file by its mode and a folder by its attributes")
+    return named_dir or _is_folder(attributes)
 
 
 def _judge_packing(version: int, flags: int, method: int) -> None:
@@ -204,13 +224,17 @@ def _judge_packing(version: int, flags: int, method: int) -> None:
         raise Faulty(f"has flags ({unknown:#06x}) that are unknown here")
 
 
-def _judge_sizes(is_dir: bool, method: int, packed: int, size: int, crc: int) -> None:
-    if is_dir and (size or crc or packed not in (0, _EMPTY_PACKED if method == DEFLATED else 0)):
+def _judge_sizes(is_dir: bool, method: int, packed: int, size: int, crc: int) -> int:
+    """The size; that of a folder is none, although some archivers write down what it takes on their disk."""
+    if is_dir and method == STORED and not packed and not crc:
+        return 0
+    if is_dir and (size or crc or packed not in (0, *(_EMPTY_PACKED if method == DEFLATED else ()))):
         raise Faulty("is a folder with content")
     if method == STORED and packed != size:
         raise Faulty("is stored, in a size other than its own")
     if size > _RATIO_MATTERS_FROM and size > MAX_RATIO * packed:
         raise Faulty(f"would grow from {packed:,} to {size:,} bytes, over {MAX_RATIO} times as many")
+    return size
 
 
 def _modified(extras: Extras, date: int, time: int) -> float:

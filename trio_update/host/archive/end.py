@@ -23,6 +23,9 @@ from trio_update.host.archive.names import MAX_ENTRIES
 MAX_DIRECTORY = 64 << 20
 
 
+_PADDING = b"\0\r\n"
+
+
 class Directory(NamedTuple):
     """Where the central directory lies, and how many entries it has; it is the last thing before the end records."""
 
@@ -53,14 +56,18 @@ def find_directory(read: Read, length: int) -> Directory:
 
 
 def _find_end_record(read: Read, length: int) -> int:
-    """The offset of the one end record (4.3.16): a second one in a comment is what another reader would find."""
+    """The offset of the one end record (4.3.16): a second one in a comment is what another reader would find.
+
+    Zeros and line ends behind it are what fills a block or comes of a copy as text.  No reader finds anything there.
+    """
     start = max(0, length - END.size - MASK16)
     tail = read(start, length - start)
     fitting = []
     last = at = tail.find(END_SIGNATURE)
     while 0 <= at <= len(tail) - END.size:
         last = at
-        if at + END.size + int.from_bytes(tail[at + 20 : at + 22], "little") == len(tail):
+        ends = at + END.size + int.from_bytes(tail[at + 20 : at + 22], "little")
+        if ends <= len(tail) and not tail[ends:].strip(_PADDING):
             fitting.append(at)
         at = tail.find(END_SIGNATURE, at + 1)
     if not fitting:

@@ -29,52 +29,61 @@ _PIECE_OUT = 512 << 10
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """An archive that was judged and found good; ``unpacked_size`` is the sum of all content, in bytes."""
+    """An archive that was judged and found good; ``unpacked_size`` is the sum of all content, in bytes.
+
+    ``name``: how messages call it.
+    """
 
     path: Path
     entries: tuple[Entry, ...]
     unpacked_size: int
+    name: str
 
 
-def read_archive(path: Path) -> Archive:
+def read_archive(path: Path, *, name: str = "") -> Archive:
     """Judge everything about the zip file at ``path`` that can be judged without unpacking it.
 
     An archive of no entries is a good one.  Memory does not depend on what the archive claims, only on what is there,
-    and is bounded for that too.
+    and is bounded for that too.  Messages call it ``name``, if that is given: the path of a download says nothing to
+    those who know the asset.
 
     Raises:
         BadArchive: with the entry to blame, where there is one.
         FileTrouble: the file cannot be read.
     """
-    with _opened(path) as descriptor:
+    name = name or str(path)
+    with _opened(path, name) as descriptor:
         length = os.fstat(descriptor).st_size
 
         def read(offset: int, count: int) -> bytes:
             with translated("read", path):
                 data = os.pread(descriptor, count, offset)
             if len(data) != count:
-                raise BadArchive(path, "", "it was cut short while it was being read")
+                raise BadArchive(name, "", "it was cut short while it was being read")
             return data
 
-        entries = judge(path, read, length)
-    return Archive(path, entries, sum(entry.size for entry in entries))
+        entries = judge(name, read, length)
+    return Archive(path, entries, sum(entry.size for entry in entries), name)
 
 
-def extract(archive: Archive, target: Path, *, check: Callable[[], None] = lambda: None) -> None:
+def extract(
+    archive: Archive, target: Path, *, keep_times: bool = True, check: Callable[[], None] = lambda: None
+) -> None:
     """Unpack everything into the existing, empty folder ``target``.
 
-    Folders and files that anybody may execute get mode 0755, other files 0644, whatever the umask; files get the time
-    of their entry (folders do not).  Nothing outside ``target`` is touched even if somebody puts links into it
-    meanwhile.  Never is more written than an entry announced.  ``check`` is called before each entry and at least
-    once for every MiB, and may raise to end it all.  After any exception ``target`` holds a part, for the caller to
-    remove; nothing is synced, which is cheaper for all files at once.
+    Folders and files that anybody may execute get mode 0755, other files 0644, whatever the umask.  With
+    ``keep_times`` files get the time of their entry (folders do not), else that of their being written.  Nothing
+    outside ``target`` is touched even if somebody puts links into it meanwhile.  Never is more written than an entry
+    announced.  ``check`` is called before each entry and at least once for every MiB, and may raise to end it all.
+    After any exception ``target`` holds a part, for the caller to remove; nothing is synced, which is cheaper for all
+    files at once.
 
     Raises:
         BadArchive: the content is not what the directory announced.
         FileTrouble: with ENOTEMPTY if ``target`` is not empty, ENOSPC if the disk is full, and so on.
     """
     with contextlib.ExitStack() as opened:
-        source = opened.enter_context(_opened(archive.path))
+        source = opened.enter_context(_opened(archive.path, archive.name))
         with translated("unpack into", target):
             root = os.open(target, _DIRECTORY)
             opened.callback(os.close, root)
@@ -82,10 +91,11 @@ def extract(archive: Archive, target: Path, *, check: Callable[[], None] = lambd
                 if any(found):
                     raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
         folders = opened.enter_context(contextlib.closing(_Folders(root)))
-        unpacker = _Unpacker(archive.path, source, check)
+        unpacker = _Unpacker(archive, source, keep_times, check)
         for entry in archive.entries:
             check()
-            with translated("unpack", target / entry.name):
+            # The entry and not the place, which may be a folder that comes and goes unseen.
+            with translated("unpack", f"{shown(entry.name.encode())} of {archive.name}"):
                 if entry.is_dir:
                     folders.enter(entry.name)
                 else:
@@ -94,13 +104,13 @@ def extract(archive: Archive, target: Path, *, check: Callable[[], None] = lambd
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[int]:
+def _opened(path: Path, name: str) -> Iterator[int]:
     with translated("open", path):
         # O_NONBLOCK: opening a FIFO would wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise BadArchive(path, "", "it is not a regular file")
+            raise BadArchive(name, "", "it is not a regular file")
         yield descriptor
     finally:
         os.close(descriptor)
@@ -147,9 +157,10 @@ def _enter(name: str, parent: int) -> int:
 
 
 class _Unpacker:
-    def __init__(self, path: Path, source: int, check: Callable[[], None]) -> None:
-        self._path = path
+    def __init__(self, archive: Archive, source: int, keep_times: bool, check: Callable[[], None]) -> None:
+        self._archive = archive
         self._source = source
+        self._keep_times = keep_times
         self._check = check
 
     def unpack(self, entry: Entry, name: str, parent: int) -> None:
@@ -166,7 +177,8 @@ class _Unpacker:
             if crc != entry.crc:
                 raise self._bad(entry, f"has the checksum {crc:08x} instead of {entry.crc:08x}: it is damaged")
             os.fchmod(descriptor, 0o755 if entry.executable else 0o644)
-            os.utime(descriptor, (entry.modified, entry.modified))
+            if self._keep_times:
+                os.utime(descriptor, (entry.modified, entry.modified))
         finally:
             os.close(descriptor)
 
@@ -177,7 +189,7 @@ class _Unpacker:
             try:
                 data = os.pread(self._source, min(piece, left), at)
             except OSError as error:
-                raise trouble("read", self._path, error) from error
+                raise trouble("read", self._archive.path, error) from error
             if not data:
                 raise self._bad(entry, "was cut short while it was being read")
             at += len(data)
@@ -212,7 +224,7 @@ class _Unpacker:
             raise self._bad(entry, "ends before the end of its packed bytes")
 
     def _bad(self, entry: Entry, why: str) -> BadArchive:
-        return BadArchive(self._path, shown(entry.name.encode()), why)
+        return BadArchive(self._archive.name, shown(entry.name.encode()), why)
 
 
 def _write(descriptor: int, data: bytes) -> None:

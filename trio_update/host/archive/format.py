@@ -26,6 +26,8 @@ DEFLATE_HINTS = 0b110  # 4.4.4: how hard the compressor tried; says nothing to a
 DOS_DIRECTORY = 0x10
 EXTRA_ZIP64, EXTRA_TIMES, EXTRA_UNICODE_PATH = 0x0001, 0x5455, 0x7075
 MASK16, MASK32 = 0xFFFF, 0xFFFFFFFF
+# Deflate streams of nothing.  Java writes the first for each folder, Go the second for one without its slash.
+EMPTY_DEFLATED = (b"\x03\x00", b"\x01\x00\x00\xff\xff")
 
 
 class Faulty(Exception):
@@ -37,6 +39,7 @@ class Extras(NamedTuple):
 
     zip64: bytes | None = None
     unicode_path: bytes | None = None
+    unicode_crc: int = 0
     modified: int | None = None
 
 
@@ -56,13 +59,10 @@ def read_extras(data: bytes) -> Extras:
         at += length
     times = found.get(EXTRA_TIMES, b"")
     modified = struct.unpack_from("<l", times, 1)[0] if len(times) >= 5 and times[0] & 1 else None
-    return Extras(found.get(EXTRA_ZIP64), _path_of(found.get(EXTRA_UNICODE_PATH)), modified)
-
-
-def _path_of(block: bytes | None) -> bytes | None:
-    # 4.6.9: a version and a CRC of the other name stand before this one.  Readers may ignore the field when that CRC
-    # is wrong; here the name has to fit whether they would or not.
-    return None if block is None else block[5:]
+    # 4.6.9: a version and a CRC of the name in the header stand before this other one.
+    block = found.get(EXTRA_UNICODE_PATH)
+    path, crc = (None, 0) if block is None else (block[5:], int.from_bytes(block[1:5], "little"))
+    return Extras(found.get(EXTRA_ZIP64), path, crc, modified)
 
 
 def widen(values: Sequence[int], block: bytes | None) -> list[int]:
@@ -95,9 +95,14 @@ def widen(values: Sequence[int], block: bytes | None) -> list[int]:
 
 
 class Header(NamedTuple):
-    """What the central directory says about an entry, the zip64 field resolved."""
+    """What the central directory says about an entry, the zip64 field resolved.
+
+    ``raw_name`` is what stands in both headers; ``name`` is what it means (see
+    :func:`~trio_update.host.archive.names.meant_name`), without a slash at its end; empty for the archive's own root.
+    """
 
     raw_name: bytes
+    name: str
     flags: int
     method: int
     crc: int

@@ -8,6 +8,7 @@ from pathlib import Path
 from trio_update.host.archive.format import (
     DEFLATE_HINTS,
     DESCRIPTOR_SIGNATURE,
+    EMPTY_DEFLATED,
     HAS_DESCRIPTOR,
     LOCAL,
     LOCAL_SIGNATURE,
@@ -17,7 +18,7 @@ from trio_update.host.archive.format import (
     read_extras,
     widen,
 )
-from trio_update.host.archive.names import BadArchive, shown
+from trio_update.host.archive.names import BadArchive, meant_name, shown
 
 # One read for most headers: the extra fields of the usual tools take 9 to 40 bytes.
 _GUESSED_EXTRA = 64
@@ -28,10 +29,9 @@ _DESCRIPTORS = {
     20: (b"", "<LQQ"),
     24: (DESCRIPTOR_SIGNATURE, "<LQQ"),
 }
-_EMPTY_DEFLATED = b"\x03\x00"
 
 
-def locate(path: Path, read: Read, headers: list[Header], end: int) -> list[int]:
+def locate(path: Path | str, read: Read, headers: list[Header], end: int) -> list[int]:
     """Where the content of each entry begins, given that the directory begins at ``end``.
 
     The entries must lie side by side from the first byte of the file to the directory: an overlap is a bomb (many
@@ -74,7 +74,7 @@ def _locate_one(read: Read, header: Header, border: int) -> int:
         extra = read(header.offset + needed, extra_length)
     _compare(header, fixed[2:9], extra)
     _judge_rest(header, read(begin + header.packed_size, after) if 0 < after <= max(_DESCRIPTORS) else b"", after)
-    if header.is_dir and header.packed_size and read(begin, header.packed_size) != _EMPTY_DEFLATED:
+    if header.is_dir and header.packed_size and read(begin, header.packed_size) not in _empty(header):
         raise Faulty("is a folder with content")
     return begin
 
@@ -83,8 +83,14 @@ def _compare(header: Header, fixed: tuple[int, ...], extra: bytes) -> None:
     flags, method, _, _, crc, packed, size = fixed
     extras = read_extras(extra)
     size, packed = widen((size, packed), extras.zip64)
-    if extras.unicode_path not in (None, header.raw_name):
-        raise Faulty(f"has a second name, `{shown(extras.unicode_path or b'')}`")
+    # The directory's was judged; a reader from the front would believe this one.
+    if extras.unicode_path is not None and extras.unicode_path != header.raw_name:
+        try:
+            meant = meant_name(header.raw_name, header.flags, extras.unicode_path, extras.unicode_crc)
+        except ValueError:
+            meant = b""
+        if meant.removesuffix(b"/") != header.name.encode():
+            raise Faulty(f"has a second name, `{shown(extras.unicode_path)}`")
     if (flags ^ header.flags) & ~DEFLATE_HINTS or method != header.method:
         raise Faulty("is packed another way by the header in front of its content than by the directory")
     for name, here, there in (
@@ -92,8 +98,13 @@ def _compare(header: Header, fixed: tuple[int, ...], extra: bytes) -> None:
         ("packed size", packed, header.packed_size),
         ("size", size, header.size),
     ):
-        if here != there and not (here == 0 and flags & HAS_DESCRIPTOR):
+        if here != there and not (here == 0 and flags & HAS_DESCRIPTOR) and not (name == "size" and header.is_dir):
             raise Faulty(f"has the {name} {here} in front of its content, and {there} in the directory")
+
+
+def _empty(header: Header) -> tuple[bytes, ...]:
+    """What a folder's content may be packed to; Go writes none for a folder that it knows by its slash."""
+    return EMPTY_DEFLATED[: 1 if header.raw_name.endswith(b"/") else None]
 
 
 def _judge_rest(header: Header, rest: bytes, length: int) -> None:

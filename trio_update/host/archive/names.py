@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
+import zlib
 from pathlib import Path
 
 from trio_update.errors import OperationFailed
+from trio_update.host.archive.format import IS_UTF8
 from trio_update.text import printable
 
 MAX_ENTRIES = 100_000
@@ -17,19 +20,22 @@ MAX_COMPONENT = 255
 MAX_DEPTH = 200
 
 _DRIVE = re.compile(rb"[A-Za-z]:")
+_ASCII = bytes(range(0x80))
+# Of code page 437: Ç to Ü, á to Ñ, and ß.
+_DOS_LETTERS = bytes((*range(0x80, 0x9B), *range(0xA0, 0xA6), 0xE1))
 
 
 class BadArchive(OperationFailed):
     """An archive that is damaged, ambiguous or dangerous.
 
     ``entry`` is the name of the entry to blame, as it may be shown (see :func:`shown`); empty when the fault is of the
-    archive as a whole.
+    archive as a whole.  ``archive``: how it is called for its reader.
     """
 
-    def __init__(self, archive: Path, entry: str, why: str) -> None:
+    def __init__(self, archive: Path | str, entry: str, why: str) -> None:
         self.entry = entry
         what = f"the entry `{entry}` {why}" if entry else why
-        super().__init__(f"the archive {shown(bytes(archive))} is refused: {what}")
+        super().__init__(f"the archive {shown(os.fsencode(archive))} is refused: {what}")
 
 
 def shown(name: bytes) -> str:
@@ -48,6 +54,37 @@ def fault_of(name: bytes) -> str | None:
     if not text.isprintable() and any(unicodedata.category(c) == "Cc" for c in text):
         return "has a control character in its name"
     return _fault_of_path(name)
+
+
+def meant_name(raw: bytes, flags: int, other: bytes | None, crc: int) -> bytes:
+    """The name of an entry in UTF-8, a folder's with its slash; empty for the folder that is unpacked into.
+
+    ``raw`` is what the header says, ``other`` the name in its extra field for Unicode, if there is one, and ``crc`` the
+    checksum there.  A leading ``./``, which archivers write that were given ``.``, says nothing.
+
+    Bytes that are no UTF-8, and are not claimed to be, are what Windows and old tools write in the code page of DOS
+    (APPNOTE 4.4.4, bit 11).  Only its Latin letters are taken for that, as each other code page of the West has them
+    at the same places; what else such bytes are depends on who reads them, so that they stay a fault.
+
+    Raises: ValueError, with the second name, if the two names contradict each other.
+    """
+    if other is not None and other != raw:
+        if flags & IS_UTF8 or _is_utf8(raw) or crc != zlib.crc32(raw):
+            raise ValueError(shown(other))
+        raw = other
+    elif not flags & IS_UTF8 and not _is_utf8(raw) and not raw.translate(None, _ASCII + _DOS_LETTERS):
+        raw = raw.decode("cp437").encode()
+    while raw.startswith(b"./"):
+        raw = raw[2:]
+    return raw
+
+
+def _is_utf8(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _fault_of_path(name: bytes) -> str | None:

@@ -40,9 +40,13 @@ class Forge(Protocol):
     """
 
     async def newest(
-        self, repo: str, *, prerelease: bool, known: RemoteRelease | None, purpose: Purpose
+        self, repo: str, *, prerelease: bool, known: RemoteRelease | None, purpose: Purpose, installed: str = ""
     ) -> RemoteRelease:
         """The newest release; with ``prerelease`` the newest of all that are no draft.
+
+        The newest is the highest version that can be ordered (:func:`~trio_update.versions.newest_of`), where the
+        forge has no word of its own for it.  ``installed``: the version that is, if it is known; who has a nightly
+        build is told of the next one.
 
         ``known``: what was the newest last time.  It is returned again, without a request that counts, when a free
         probe says that nothing has changed.
@@ -60,3 +64,6 @@ class Forges(Protocol):
 
     def budget(self) -> RateLimit | None:
         """GitHub's rate limit as its last answer told it; ``None`` before the first."""
+
+    def trouble(self) -> str:
+        """Why GitHub is asked without the configured token at present; empty when it is asked with it."""

@@ -68,9 +68,9 @@ class _Parts:
     clock: Callable[[], float]
     turns: dict[str, trio.Lock] = field(default_factory=dict)
 
-    def api(self, base: str, headers: dict[str, str], *, token: TokenFile | None = None, forbids: bool = False) -> Api:
+    def api(self, base: str, headers: dict[str, str], *, token: TokenFile | None = None, advises: bool = True) -> Api:
         turn = self.turns.setdefault(urlsplit(base).netloc.lower(), trio.Lock())
-        return Api(base, self.web, self.memory, turn, self.clock, headers, token, forbids)
+        return Api(base, self.web, self.memory, turn, self.clock, headers, token, advises)
 
     def probes(self, site: str) -> Probes:
         return Probes(site, self.web, self.memory, self.runner, self.clock)
@@ -97,6 +97,9 @@ class _Forges:
         budget = self.github.api.budget
         return None if budget is None else budget.seen
 
+    def trouble(self) -> str:
+        return self.github.api.access.trouble
+
 
 class _Undecided:
     """A forge of which only the address is known.  Asked once, what it is is kept in the store."""
@@ -104,19 +107,19 @@ class _Undecided:
     def __init__(self, site: str, parts: _Parts) -> None:
         self._site = site
         self._memory = parts.memory
-        self._forgejo = parts.api(f"{site}/api/v1", FORGEJO_HEADERS, forbids=True)
+        self._forgejo = parts.api(f"{site}/api/v1", FORGEJO_HEADERS, advises=False)
         self._kinds: dict[str, Forge] = {
             _FORGEJO: GitHub(self._forgejo, parts.probes(site), paging="limit"),
-            _GITLAB: GitLab(parts.api(f"{site}/api/v4", GITLAB_HEADERS, forbids=True), site),
+            _GITLAB: GitLab(parts.api(f"{site}/api/v4", GITLAB_HEADERS, advises=False), site),
         }
         self._deciding = trio.Lock()
         self._kept = ""
 
     async def newest(
-        self, repo: str, *, prerelease: bool, known: RemoteRelease | None, purpose: Purpose
+        self, repo: str, *, prerelease: bool, known: RemoteRelease | None, purpose: Purpose, installed: str = ""
     ) -> RemoteRelease:
         async with self._decided(purpose) as forge:
-            return await forge.newest(repo, prerelease=prerelease, known=known, purpose=purpose)
+            return await forge.newest(repo, prerelease=prerelease, known=known, purpose=purpose, installed=installed)
 
     async def by_tag(self, repo: str, tag: str, *, purpose: Purpose) -> RemoteRelease:
         async with self._decided(purpose) as forge:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import unquote, urlencode, urlsplit
 
 import msgspec
@@ -13,7 +14,7 @@ from trio_update.host.forge.base import NoSuchRelease, Purpose
 from trio_update.host.forge.github import Text
 from trio_update.host.http.client import shown
 from trio_update.model import Asset, RemoteRelease
-from trio_update.versions import Stage, read_tag
+from trio_update.versions import is_early, newest_of
 
 GITLAB_HEADERS = {"Accept": "application/json"}
 
@@ -40,7 +41,8 @@ class _Release(msgspec.Struct):
     tag_name: Text
     name: str | None = None
     description: str | None = None
-    upcoming_release: bool = False
+    upcoming_release: bool | None = False
+    released_at: datetime | None = None
     assets: _Assets = msgspec.field(default_factory=_Assets)
     links: _Links = msgspec.field(default_factory=_Links, name="_links")
 
@@ -53,7 +55,7 @@ class GitLab:
     site: str
 
     async def newest(
-        self, repo: str, *, prerelease: bool, known: RemoteRelease | None, purpose: Purpose
+        self, repo: str, *, prerelease: bool, known: RemoteRelease | None, purpose: Purpose, installed: str = ""
     ) -> RemoteRelease:
         """As :meth:`.base.Forge.newest`; always one request, out of memory when GitLab says so."""
         missing = f"{self._where(repo)} has no release, or there is no such repository: check `repo` and `forge_url`"
@@ -61,10 +63,15 @@ class GitLab:
             missing += "; where there are pre-releases only, `channel: beta` takes them"
         query = urlencode({"per_page": _LISTED, "order_by": "released_at", "sort": "desc"})
         found = await self.api.ask(f"{_path(repo)}/releases?{query}", list[_Release], purpose=purpose, missing=missing)
-        for release in found:
-            if not release.upcoming_release and (prerelease or not _is_prerelease(release.tag_name)):
-                return _release(repo, release)
-        raise NoSuchRelease(missing)
+        fitting = [
+            release
+            for release in found
+            if not release.upcoming_release and (prerelease or not is_early(release.tag_name))
+        ]
+        newest = newest_of([release.tag_name for release in fitting], installed)
+        if newest is None:
+            raise NoSuchRelease(missing)
+        return _release(repo, fitting[newest])
 
     async def by_tag(self, repo: str, tag: str, *, purpose: Purpose) -> RemoteRelease:
         """As :meth:`trio_update.host.forge.base.Forge.by_tag`."""
@@ -80,11 +87,6 @@ def _path(repo: str) -> str:
     return f"/projects/{quoted(repo)}"
 
 
-def _is_prerelease(tag: str) -> bool:
-    version = read_tag(tag)
-    return version is not None and version.stage is not Stage.FINAL
-
-
 def _release(repo: str, found: _Release) -> RemoteRelease:
     place = _PLACE.fullmatch(urlsplit(found.links.self).path.rpartition("/")[0] + "/")
     return RemoteRelease(
@@ -92,6 +94,7 @@ def _release(repo: str, found: _Release) -> RemoteRelease:
         tag=found.tag_name,
         title=found.name or "",
         notes=found.description or "",
-        prerelease=_is_prerelease(found.tag_name),
+        prerelease=is_early(found.tag_name),
+        published=found.released_at.timestamp() if found.released_at else None,
         assets=tuple(Asset(name=link.name, url=link.direct_asset_url or link.url) for link in found.assets.links),
     )

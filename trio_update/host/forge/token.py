@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import stat
@@ -59,7 +60,7 @@ class TokenFile:
 
     def _judged(self, content: bytes) -> str:
         # What the exceptions of decoding and matching would quote is secret: none of them is let out.
-        text = content.decode("ascii", "replace").strip()
+        text = content.removeprefix(codecs.BOM_UTF8).decode("ascii", "replace").strip()
         if not text:
             raise self._bad("it is empty")
         if len(content) > _LONGEST or _TOKEN.fullmatch(text) is None:

@@ -33,7 +33,7 @@ from trio_update.updaters.release.info import RELEASE_INFO, NoReleaseInfo, read_
 from trio_update.updaters.release.kind import ReleaseConfig
 from trio_update.updaters.release.look import MARKS, Look, Place, persistent_of, wanted_of
 from trio_update.updaters.release.obtain import Obtained, Source, check_cancelled, make_ready
-from trio_update.updaters.release.persistent import carry_persistent, folders_of_others, mounts_inside
+from trio_update.updaters.release.persistent import brought_files, carry_persistent, folders_of_others, mounts_inside
 from trio_update.updaters.release.shelf import next_turn
 from trio_update.updaters.space import Disk
 from trio_update.versions import same_version
@@ -112,7 +112,8 @@ class Builder:
         program, described = tree / info.asset_name, tree / RELEASE_INFO
         self.source.require_space(self.stage, obtained.size, f"unpacking {obtained.name}")
         live = self.live / info.asset_name
-        make_program(obtained.asset, program, live)
+        for warning in make_program(obtained.asset, program, live):
+            self.source.tell(warning)
         self._save_program(live, info.version, obtained)
         version = info.version if same_version(info.version, obtained.version) else obtained.version
         describe(self.live / RELEASE_INFO, described, version)
@@ -124,7 +125,7 @@ class Builder:
 
     def _judge(self, obtained: Obtained) -> Archive:
         try:
-            archive = read_archive(obtained.asset)
+            archive = read_archive(obtained.asset, name=obtained.name)
         except BadArchive as error:
             raise OperationFailed(f"{obtained.name} was not unpacked: {error}") from error
         if not any(not entry.is_dir for entry in archive.entries):
@@ -238,13 +239,15 @@ class Builder:
     def _switch(self, live: Path, staged: Path, persistent: tuple[bytes, ...]) -> Switch:
         inode = durable.inode(staged)
         assert inode is not None, "it was made just now"
+        wanted = wanted_of(self.config, live) if live == self.live else ()
         return Switch(
             live=str(live),
             staged=str(staged),
             new_inode=inode,
             old_inode=durable.inode(live),
             persistent=persistent,
-            wanted=wanted_of(self.config, live) if live == self.live else (),
+            wanted=wanted,
+            brought=brought_files(staged, wanted, persistent),
             aside=str(self.workshop.saved_folder / "late"),
             since=self.since,
         )

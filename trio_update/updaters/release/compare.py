@@ -32,8 +32,9 @@ def compare(
 ) -> Differences:
     """Compare a folder with the archive that it was unpacked from.
 
-    A file whose size and time are the archive's is taken to be unchanged; another one is read.  ``leave_out``:
-    relative paths that belong to nobody here, with what is below them.  Raises: FileTrouble.
+    A file whose size is the archive's is read: its time tells nothing, for in a reproducible archive all versions of a
+    file are of one time.  ``leave_out``: relative paths that belong to nobody here, with what is below them.  Raises:
+    FileTrouble.
     """
     root = os.fsencode(folder)
     missing, changed = [], []
@@ -51,6 +52,17 @@ def compare(
     return Differences(tuple(missing), tuple(changed), tuple(_strange(root, known, leave_out)))
 
 
+def users_own(
+    folder: Path, archive: Archive, *, leave_out: tuple[bytes, ...], check: Callable[[], None] = lambda: None
+) -> tuple[bytes, ...]:
+    """What in ``folder`` is the user's, given what the release brought: files that are not its, or not as it had them.
+
+    It need not be known who unpacked the archive.  Raises: FileTrouble.
+    """
+    found = compare(folder, archive, leave_out=leave_out, check=check)
+    return tuple(sorted((*found.changed, *found.strange)))
+
+
 def is_as_packed(root: bytes, path: bytes, entry: Entry, *, deep: bool = True) -> bool | None:
     """Whether the file at ``path`` is the entry's; ``None``: there is none.  Not ``deep``: by its size alone."""
     place = os.path.join(root, path)
@@ -61,7 +73,7 @@ def is_as_packed(root: bytes, path: bytes, entry: Entry, *, deep: bool = True) -
             return None
         if not stat.S_ISREG(status.st_mode) or status.st_size != entry.size:
             return False
-        if not deep or status.st_mtime == entry.modified:
+        if not deep:
             return True
         crc = 0
         with open(place, "rb") as file:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trio_update.errors import FileTrouble, OperationFailed, Reason, Refusal, Refused
 from trio_update.host.archive.extract import Archive
 from trio_update.host.files import durable
-from trio_update.host.forge.base import Forge, Purpose
+from trio_update.host.forge.base import Forge, NoSuchRelease, Purpose
 from trio_update.host.threads import in_thread
 from trio_update.model import Asset, Channel, RemoteRelease, Unknown
 from trio_update.updaters.base import Recover, Report, Request, Rollback
@@ -29,9 +30,9 @@ from trio_update.updaters.release.kind import ReleaseConfig, ReleaseStatus
 from trio_update.updaters.release.look import Look, Memory, look, persistent_of
 from trio_update.updaters.release.obtain import release_of
 from trio_update.updaters.release.persistent import folders_of_others, mounts_inside
-from trio_update.updaters.release.pick import pick_asset
+from trio_update.updaters.release.pick import needs_dates, pick_asset
 from trio_update.updaters.space import RESERVE, Disk, upper_bound
-from trio_update.versions import is_newer
+from trio_update.versions import is_newer, spellings
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ class Decider:
         if release is None:
             return _Found()
         asset, refusals = self._asset(seen, release)
-        goal = upgrade_goal(seen, release, asset)
+        repo, installed = repo_of(self.config, seen), seen.info.version if seen.info is not None else ""
+        goal = upgrade_goal(seen, release, asset, self.memory.published(repo, installed))
         return _Found(goal, refusals) if goal is not None else _Found(current=True)
 
     async def _newest_or_known(self, seen: Look) -> RemoteRelease | None:
@@ -105,6 +107,7 @@ class Decider:
             self.fetch(f"{str(error).rstrip('.')}. Going on with what is known: {remembered.tag}")
             return remembered
         self.memory.asked = (repo_of(self.config, seen), release)
+        await learn_date(self.config, self.forge, self.memory, seen, release, Purpose.JOB)
         return release
 
     async def _rollback(self, request: Rollback, seen: Look) -> _Found:
@@ -152,8 +155,32 @@ async def newest(
         # Assets are often uploaded after the release was published, which no probe tells.
         remembered = None
     return await forge.newest(
-        repo_of(config, seen), prerelease=config.channel is Channel.BETA, known=remembered, purpose=purpose
+        repo_of(config, seen),
+        prerelease=config.channel is Channel.BETA,
+        known=remembered,
+        purpose=purpose,
+        installed=seen.info.version if seen.info is not None else "",
     )
+
+
+async def learn_date(
+    config: ReleaseConfig, forge: Forge, memory: Memory, seen: Look, release: RemoteRelease, purpose: Purpose
+) -> None:
+    """Ask once when the installed version was published, where only that tells whether ``release`` is an update.
+
+    Raises: OperationFailed when that could not be asked: without it an upgrade might go back.
+    """
+    if seen.info is None or not needs_dates(release, seen.info.version):
+        return
+    repo, version = repo_of(config, seen), seen.info.version
+    if (repo, version) in memory.dates:
+        return
+    published = None
+    for tag in spellings(version):
+        with suppress(NoSuchRelease):
+            published = (await forge.by_tag(repo, tag, purpose=purpose)).published
+            break
+    memory.dates = {(repo, version): published}
 
 
 def still_theirs(config: ReleaseConfig, seen: Look, known: ReleaseStatus) -> RemoteRelease | None:

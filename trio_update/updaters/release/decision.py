@@ -128,6 +128,8 @@ def refuse_state(config: ReleaseConfig, request: Request, seen: Look) -> tuple[R
             f"{seen.broken}, and nothing else says which program this is: write {RELEASE_INFO} by hand "
             "(project_owner, project_name, version, asset_name), or install the app anew"
         )
+    elif seen.info is not None and seen.program.refusal:
+        why = f"{config.name} cannot be updated: {seen.place.folder / seen.info.asset_name} {seen.program.refusal}"
     else:
         return tuple(refusals)
     return (*refusals, Refusal(Reason.INVALID, why))
@@ -200,7 +202,7 @@ def _asset_of(goal: Goal) -> tuple[str, int | None]:
     return (goal.asset.name, goal.asset.size) if goal.asset is not None else (f"the asset of {goal.version}", None)
 
 
-def _blank(config: ReleaseConfig, known: ReleaseStatus, disk: Disk) -> Plan:
+def _blank(config: ReleaseConfig, known: ReleaseStatus, disk: Disk, losses: tuple[str, ...] = ()) -> Plan:
     untold = Unknown("the release is not known")
     return Plan(
         name=config.name,
@@ -213,12 +215,12 @@ def _blank(config: ReleaseConfig, known: ReleaseStatus, disk: Disk) -> Plan:
         services=config.managed_services,
         disk_free=disk.free,
         disk_needed=untold,
-        warnings=known.anomalies,
+        warnings=(*known.anomalies, *losses),
     )
 
 
 def _plan(config: ReleaseConfig, known: ReleaseStatus, seen: Look, goal: Goal | None, sight: Sight) -> Plan:
-    plan = _blank(config, known, sight.disk)
+    plan = _blank(config, known, sight.disk, seen.program.warnings if goal is not None else ())
     if seen.info is not None:
         plan = replaced(plan, from_version=seen.info.version)
     if goal is None:

@@ -25,7 +25,8 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
     Inode numbers tell which is which at any later time; ``old_inode`` is ``None`` when nothing stood at ``live``.
     ``persistent`` files, relative to ``live``, are the user's: what was written to them after ``since`` (unix time)
     is never lost, ``aside`` takes it if it cannot be kept in place.  So are the ``wanted`` ones, which were not there
-    when the new folder was made but may come at any time.
+    when the new folder was made but may come at any time.  What the release ``brought`` in their places is not the
+    user's as long as it has the time in ns that it had then.
 
     A folder that cannot change places (a mount point, a lower layer of an overlay) stays and is refilled, from copies
     that lie beside ``staged``.
@@ -37,6 +38,7 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
     old_inode: int | None
     persistent: tuple[bytes, ...] = ()
     wanted: tuple[str, ...] = ()
+    brought: tuple[tuple[bytes, int], ...] = ()
     aside: str
     since: float
 
@@ -119,7 +121,9 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
         if durable.inode(Path(source)) is None or durable.inode(Path(target)) is None:
             return
         paths, aside = self._persistent_in(Path(source)), Path(self.aside)
-        put_aside = carry_late(Path(source), Path(target), paths, since=since, aside=aside, wins=wins)
+        put_aside = carry_late(
+            Path(source), Path(target), paths, since=since, aside=aside, wins=wins, brought=dict(self.brought)
+        )
         if wins:
             durable.sync_filesystem(Path(target))
         if put_aside:

@@ -16,16 +16,22 @@ from trio_update.host.files.carry import carry_paths
 from trio_update.host.files.durable import translated
 from trio_update.updaters.release.info import with_version
 from trio_update.updaters.release.obtain import check_cancelled
-from trio_update.updaters.release.shelf import Record, write_record
+from trio_update.updaters.release.program import judge_installed, judge_program, keep_capabilities
+from trio_update.updaters.release.shelf import Record, is_packed, write_record
 
 
 def unpack(archive: Archive, tree: Path, name: str) -> None:
-    """Unpack a judged archive into a new folder ``tree``.  Raises: OperationFailed for what is not as it says."""
+    """Unpack a judged archive into a new folder ``tree``.  Raises: OperationFailed for what is not as it says.
+
+    All files are of now.  Reproducible archives give one time to all versions of a file; where sizes agree too, a web
+    server then tells browsers that nothing has changed, and they go on with the old page.  What we packed gets its
+    times back: there are files of the user's in it, and whoever knew one of that time knew the same content.
+    """
     with translated("make", tree):
         tree.mkdir()
         tree.chmod(0o755)
     try:
-        extract(archive, tree, check=check_cancelled)
+        extract(archive, tree, keep_times=is_packed(archive.path), check=check_cancelled)
     except BadArchive as error:
         raise OperationFailed(f"{name} was not unpacked: {error}") from error
 
@@ -44,19 +50,28 @@ def adopt(tree: Path, live: Path) -> None:
         tree.chmod(stat.S_IMODE(old.st_mode))
 
 
-def make_program(asset: Path, program: Path, live: Path) -> None:
-    """A copy of the asset that can be executed; with the owner of the one that it replaces when we are root."""
+def make_program(asset: Path, program: Path, live: Path) -> tuple[str, ...]:
+    """A copy of the asset that can be executed, with what can be kept of the one that it replaces.
+
+    That is its mode, but for setuid; when we are root its owner and its capabilities, too.  Returns warnings.  Raises:
+    OperationFailed for what is no program for this machine, or must not be replaced.
+    """
+    if why := judge_installed(live).refusal:
+        raise OperationFailed(f"{live} {why}")
+    judged = judge_program(asset, live)
+    if judged.refusal:
+        raise OperationFailed(f"{program.name} was not installed: what was downloaded {judged.refusal}")
     with translated("make", program):
         copy_file(asset, program)
         mode = 0o755
-        if live.exists() and live.is_file():
+        if live.is_file():
             old = live.stat()
             mode = stat.S_IMODE(old.st_mode) & 0o777 | 0o700
             if os.geteuid() == 0:
                 os.chown(program, old.st_uid, old.st_gid)
         program.chmod(mode | stat.S_IXUSR)
-    if durable.inode(live) is not None and not live.is_file():
-        raise OperationFailed(f"{live} is no file: move it away, the program belongs there")
+    keep_capabilities(live, program)
+    return judged.warnings
 
 
 def describe(live: Path, described: Path, version: str) -> None:

@@ -9,8 +9,9 @@ from trio_update.model import Asset, RemoteRelease
 from trio_update.updaters.base import Rollback
 from trio_update.updaters.release.kind import ReleaseConfig, ReleaseStatus
 from trio_update.updaters.release.look import Look
+from trio_update.updaters.release.pick import is_update
 from trio_update.updaters.release.shelf import Kept
-from trio_update.versions import is_earlier, is_newer, same_version
+from trio_update.versions import is_earlier, same_version
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,15 @@ def find_kept(kept: tuple[Kept, ...], version: str) -> Kept | None:
     return next((one for one in kept if same_version(one.record.version, version)), None)
 
 
-def upgrade_goal(seen: Look, release: RemoteRelease, asset: Asset | None) -> Goal | None:
+def upgrade_goal(
+    seen: Look, release: RemoteRelease, asset: Asset | None, published: float | None = None
+) -> Goal | None:
     """``None``: the installed version is current.  ``asset``: the one of ``release`` that fits, if there is one.
 
-    A kept copy is used when it is what the release holds today: a version can be published anew.
+    ``published``: when the installed version was, where only that can tell.  A kept copy is used when it is what the
+    release holds today: a version can be published anew.
     """
-    if seen.info is None or not is_newer(release.tag, seen.info.version):
+    if seen.info is None or not is_update(release, seen.info.version, published):
         return None
     kept = find_kept(seen.kept, release.tag)
     same = kept is not None and asset is not None and asset.digest.lower() == f"sha256:{kept.record.sha256}"

@@ -9,8 +9,8 @@ from trio_update.model import Channel, RemoteRelease, Unknown
 from trio_update.text import moment, named
 from trio_update.updaters.release.kind import ReleaseConfig, ReleaseStatus
 from trio_update.updaters.release.look import Look
-from trio_update.updaters.release.pick import pick_asset
-from trio_update.versions import is_earlier, is_newer
+from trio_update.updaters.release.pick import is_update, pick_asset
+from trio_update.versions import is_earlier
 
 
 def initial_status(config: ReleaseConfig, *, debug: bool) -> ReleaseStatus:
@@ -33,9 +33,18 @@ def initial_status(config: ReleaseConfig, *, debug: bool) -> ReleaseStatus:
 
 
 def judge(
-    config: ReleaseConfig, seen: Look, known: ReleaseStatus, remote: RemoteRelease | None, *, debug: bool
+    config: ReleaseConfig,
+    seen: Look,
+    known: ReleaseStatus,
+    remote: RemoteRelease | None,
+    *,
+    debug: bool,
+    published: float | None = None,
 ) -> ReleaseStatus:
-    """The status of an app that was looked at; ``remote`` is the newest release of its channel, if it is known."""
+    """The status of an app that was looked at; ``remote`` is the newest release of its channel, if it is known.
+
+    ``published``: when the installed version was, in unix seconds, where only that can tell which is the later one.
+    """
     fresh = initial_status(config, debug=debug)
     owner, _, name = repo_of(config, seen).partition("/")
     warnings = (*seen.hopeless, *((seen.broken,) if seen.broken else ()))
@@ -47,11 +56,11 @@ def judge(
         owner=owner,
         repo_name=name,
         version=version,
-        remote_version=_remote_version(version, remote),
+        remote_version=_remote_version(version, remote, published),
         rollback_version=earlier[-1] if earlier else version,
         is_valid=not warnings,
         warnings=warnings,
-        anomalies=tuple(_anomalies(config, seen, remote)),
+        anomalies=tuple(_anomalies(config, seen, remote, published)),
         remote=remote,
         remote_title=remote.title if remote is not None else "",
         kept_versions=kept,
@@ -73,16 +82,16 @@ def lacks_asset(config: ReleaseConfig, seen: Look, release: RemoteRelease) -> st
     return ""
 
 
-def _remote_version(version: str | Unknown, remote: RemoteRelease | None) -> str | Unknown:
+def _remote_version(version: str | Unknown, remote: RemoteRelease | None, published: float | None) -> str | Unknown:
     if remote is None:
         return Unknown("the releases have not been asked for yet")
     # Ahead of its channel, as after a change from beta to stable: an older version is no update.
-    if isinstance(version, str) and not is_newer(remote.tag, version):
+    if isinstance(version, str) and not is_update(remote, version, published):
         return version
     return remote.tag
 
 
-def _anomalies(config: ReleaseConfig, seen: Look, remote: RemoteRelease | None) -> list[str]:
+def _anomalies(config: ReleaseConfig, seen: Look, remote: RemoteRelease | None, published: float | None) -> list[str]:
     found = []
     repo = repo_of(config, seen)
     if config.channel is Channel.DEV:
@@ -91,7 +100,7 @@ def _anomalies(config: ReleaseConfig, seen: Look, remote: RemoteRelease | None) 
         found.append(f"The installed release is of {repo}, configured is {config.repo}: {repo} is used")
     if remote is not None and remote.repo.lower() != repo.lower():
         found.append(f"The project has moved from {repo} to {remote.repo}: set 'repo'")
-    update = remote if seen.info is not None and remote and is_newer(remote.tag, seen.info.version) else None
+    update = remote if seen.info is not None and remote and is_update(remote, seen.info.version, published) else None
     if update is not None and (why := lacks_asset(config, seen, update)):
         found.append(f"There is an update that cannot be installed: {why}")
     if seen.damage:

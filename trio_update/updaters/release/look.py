@@ -20,6 +20,7 @@ from trio_update.updaters.release.info import (
 )
 from trio_update.updaters.release.kind import ReleaseConfig
 from trio_update.updaters.release.persistent import found_persistent
+from trio_update.updaters.release.program import Judgement, judge_installed
 from trio_update.updaters.release.shelf import Kept, Shelf
 
 # Ours, though the archive brought them: the version in them may have been set by us.
@@ -45,7 +46,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Look:
-    """``broken``: the app cannot be updated, for this reason; a recovery helps, unless ``hopeless`` is told too."""
+    """``broken``: the app cannot be updated, for this reason; a recovery helps, unless ``hopeless`` is told too.
+
+    ``program``: what an update of an executable would break or lose.
+    """
 
     place: Place
     exists: bool = False
@@ -54,6 +58,7 @@ class Look:
     hopeless: tuple[str, ...] = ()
     kept: tuple[Kept, ...] = ()
     damage: tuple[str, ...] = ()
+    program: Judgement = field(default_factory=Judgement)
 
 
 @dataclass
@@ -61,11 +66,17 @@ class Memory:
     """The last archive that was read, so that a refresh need not judge it again; and what a job was told.
 
     ``asked``: a repository and its newest release, as a job's decision learned it.  The next look takes it into the
-    status: the plan that follows on a refused one must be by what that job was told.
+    status: the plan that follows on a refused one must be by what that job was told.  ``dates``: of installed versions
+    whose names say not whether the newest release is later, ``None`` for one that the forge does not know any more.
     """
 
     archives: dict[str, Archive] = field(default_factory=dict)
     asked: tuple[str, RemoteRelease] | None = None
+    dates: dict[tuple[str, str], float | None] = field(default_factory=dict)
+
+    def published(self, repo: str, version: str) -> float | None:
+        """When ``version`` of ``repo`` was published, in unix seconds; ``None`` while that was not needed."""
+        return self.dates.get((repo, version))
 
     def take_asked(self, repo: str) -> RemoteRelease | None:
         """What was asked of ``repo`` since the last time, once."""
@@ -98,7 +109,8 @@ def look(config: ReleaseConfig, memory: Memory) -> Look:
         return Look(place, exists=True, broken=str(error), hopeless=hopeless, kept=place.shelf.kept())
     kept = place.shelf.kept()
     damage = _damage(config, place, info, kept, memory)
-    return Look(place, exists=True, info=info, hopeless=hopeless, kept=kept, damage=damage)
+    program = judge_installed(place.folder / info.asset_name) if place.executable else Judgement()
+    return Look(place, exists=True, info=info, hopeless=hopeless, kept=kept, damage=damage, program=program)
 
 
 def _hopeless(config: ReleaseConfig, place: Place) -> list[str]:

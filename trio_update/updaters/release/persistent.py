@@ -2,35 +2,110 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
+from trio_update.config.patterns import is_pattern
+from trio_update.errors import FileTrouble
 from trio_update.host.files import durable
 from trio_update.host.files.carry import carry_paths, replace_with, same_content
 from trio_update.host.files.durable import translated
+from trio_update.updaters.release.info import RELEASE_INFO, VERSION_FILE
+
+MOST_LOOKS = 100_000
+"""Files and folders that are looked at for one pattern: as many as an archive may have."""
+_MARKS = {os.fsencode(RELEASE_INFO), os.fsencode(VERSION_FILE)}
 
 
 def found_persistent(folder: Path, wanted: tuple[str, ...]) -> tuple[bytes, ...]:
     """Which of the ``wanted`` relative paths there are in ``folder``, none of them inside another.
 
     Where a folder on the way is a symbolic link it is the link that is kept: what is behind it is not in the folder.
+    A path with ``*``, ``?`` or ``[`` that does not exist stands for all that fit it, ``**`` for any number of folders;
+    the marks that say which version is installed fit none.  Raises: FileTrouble, also for too many that fit.
     """
+    root = os.fsencode(folder)
     found: set[bytes] = set()
     for path in wanted:
-        parts = os.fsencode(path).split(b"/")
-        for depth in range(1, len(parts) + 1):
-            name = b"/".join(parts[:depth])
-            with translated("look at", os.path.join(os.fsencode(folder), name)):
-                try:
-                    mode = os.lstat(os.path.join(os.fsencode(folder), name)).st_mode
-                except (FileNotFoundError, NotADirectoryError):
-                    break
-            if depth == len(parts) or stat.S_ISLNK(mode):
-                found.add(name)
-                break
-    return tuple(sorted(path for path in found if not any(path.startswith(other + b"/") for other in found)))
+        exact = _exact(root, os.fsencode(path).split(b"/"))
+        if exact is not None:
+            found.add(exact)
+        elif is_pattern(path):
+            found.update(_Matcher(root, path).matches())
+    return tuple(sorted(path for path in found if not any(above in found for above in _above(path))))
+
+
+def _exact(root: bytes, parts: list[bytes]) -> bytes | None:
+    for depth in range(1, len(parts) + 1):
+        name = b"/".join(parts[:depth])
+        with translated("look at", os.path.join(root, name)):
+            try:
+                mode = os.lstat(os.path.join(root, name)).st_mode
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+        if depth == len(parts) or stat.S_ISLNK(mode):
+            return name
+    return None
+
+
+def _above(path: bytes) -> Iterator[bytes]:
+    while b"/" in path:
+        path = path.rpartition(b"/")[0]
+        yield path
+
+
+class _Matcher:
+    """Finds what fits a pattern below ``root``, links not followed, in a number of looks that is bounded."""
+
+    def __init__(self, root: bytes, pattern: str) -> None:
+        self._root = root
+        self._pattern = pattern
+        self._seen = 0
+
+    def matches(self) -> set[bytes]:
+        parts = [part for part in os.fsencode(self._pattern).split(b"/") if part]
+        found: set[bytes] = set()
+        pending, done = [(b"", 0)], set[tuple[bytes, int]]()
+        while pending:
+            state = folder, number = pending.pop()
+            if state in done:
+                continue
+            done.add(state)
+            last = number == len(parts) - 1
+            if parts[number] == b"**" and not last:
+                pending.append((folder, number + 1))
+            for name, is_folder in self._entries(folder):
+                path = os.path.join(folder, name)
+                # What lies directly in a folder stands for all that is below.
+                if parts[number] != b"**" and not fnmatch.fnmatchcase(name, parts[number]):
+                    continue
+                if last:
+                    found.add(path)
+                elif is_folder:
+                    pending.append((path, number + (parts[number] != b"**")))
+        return found - _MARKS
+
+    def _entries(self, folder: bytes) -> Iterator[tuple[bytes, bool]]:
+        place = os.path.join(self._root, folder)
+        with translated("look at", place):
+            try:
+                with os.scandir(place) as entries:
+                    found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+            except (FileNotFoundError, NotADirectoryError):
+                return
+        self._seen += len(found)
+        if self._seen > MOST_LOOKS:
+            raise FileTrouble(
+                "look for",
+                self._pattern,
+                None,
+                f"more than {MOST_LOOKS:,} files are in question: name them more exactly",
+            )
+        yield from found
 
 
 def mounts_inside(folder: Path) -> tuple[bytes, ...]:
@@ -85,15 +160,37 @@ def _make_room(target: bytes, path: bytes) -> None:
             return
 
 
+def brought_files(tree: Path, wanted: tuple[str, ...], carried: tuple[bytes, ...]) -> tuple[tuple[bytes, int], ...]:
+    """Files of a new ``tree`` where the user's would stand, that the release brought; with their mtime in ns.
+
+    They are of the time of the update, as the user's late ones are: only this tells them apart.  Raises: FileTrouble.
+    """
+    root = os.fsencode(tree)
+    with translated("look at", tree):
+        return tuple(
+            (path, os.lstat(os.path.join(root, path)).st_mtime_ns)
+            for path in _files_below(root, found_persistent(tree, wanted))
+            if not any(path == top or path.startswith(top + b"/") for top in carried)
+        )
+
+
 def carry_late(
-    source: Path, target: Path, paths: tuple[bytes, ...], *, since: float | None, aside: Path, wins: bool
+    source: Path,
+    target: Path,
+    paths: tuple[bytes, ...],
+    *,
+    since: float | None,
+    aside: Path,
+    wins: bool,
+    brought: Mapping[bytes, int] = MappingProxyType({}),
 ) -> tuple[bytes, ...]:
     """Save what was written to ``source``'s persistent files after ``since`` (unix time) and isn't in ``target``.
 
     ``None``: at any time, which is right when whatever differs must be news, for the time of a file that was moved or
     restored tells nothing.
     ``wins``: the newer of two files takes the place in ``target``, and the other one goes below ``aside``; else
-    ``target`` stays as it is.  Returns the paths that went to ``aside``.  Idempotent.  Raises: FileTrouble.
+    ``target`` stays as it is.  ``brought``: see :func:`brought_files`; of these nothing is saved, and any file of the
+    user's takes their place.  Returns the paths that went to ``aside``.  Idempotent.  Raises: FileTrouble.
     """
     put_aside = []
     for path in _files_below(os.fsencode(source), paths):
@@ -102,7 +199,9 @@ def carry_late(
             status = os.lstat(origin)
             if (since is not None and status.st_mtime < since) or same_content(origin, place):
                 continue
-            if wins and not os.path.lexists(place):
+            if status.st_mtime_ns == brought.get(path):
+                continue
+            if wins and (not os.path.lexists(place) or os.lstat(place).st_mtime_ns == brought.get(path)):
                 replace_with(source, target, path)
                 continue
             newer = wins and os.lstat(place).st_mtime_ns < status.st_mtime_ns

@@ -5,6 +5,7 @@ A folder for each version, with the asset as it was verified and a record that s
     .NAME.trio-update/VERSION/asset
     .NAME.trio-update/VERSION/record.json
     .NAME.trio-update/replaced/      the app's folder before the last switch, for programs that still read there
+    .NAME.trio-update/yours-N/       what was packed of a folder and may hold files of the user's, once it is no version
 
 Kept is the asset and not the unpacked tree: one hash tells whether it is whole, it takes less room, and nothing that
 runs in the app's folder can change it.  Blocking functions; all raise :class:`~trio_update.errors.FileTrouble`.
@@ -28,13 +29,16 @@ _log = get_logger(__name__)
 _RECORD = "record.json"
 _ASSET = "asset"
 _PREFIX = "version-"
+_ASIDE = "yours-"
 _LONGEST = 200
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What a kept asset is.  ``used``: the last turn that had to do with this version, for the order of age.
 
-    ``packed``: made by us from a folder that somebody else had installed, so no forge vouches for it.
+    ``packed``: made by us from a folder that somebody else had installed, so no forge vouches for it.  ``saved``: what
+    is the user's in it is elsewhere, too; until then it is the only copy, and stays.  ``updated``: when the asset was
+    uploaded, in the forge's words.
     """
 
     version: str
@@ -43,6 +47,13 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     used: int
     packed: bool = False
+    saved: bool = False
+    updated: str = ""
+
+    @property
+    def is_only_copy(self) -> bool:
+        """Whether files of the user's may be in it that are nowhere else: those cannot be downloaded again."""
+        return self.packed and not self.saved
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,12 @@ class Kept:
 def write_record(folder: Path, record: Record) -> None:
     """Make ``folder``, which holds the asset, ready for the shelf."""
     durable.write_atomically(folder / _RECORD, msgspec.json.format(msgspec.json.encode(record)))
+
+
+def is_packed(asset: Path) -> bool:
+    """Whether an asset lies on a shelf, and we made it of a folder."""
+    record = _read(asset.parent)
+    return record is not None and record.packed
 
 
 def next_turn(kept: tuple[Kept, ...]) -> int:
@@ -104,8 +121,26 @@ class Shelf:
         with durable.translated("make", self.path):
             self.path.mkdir(exist_ok=True)
         place = self.path / _folder_name(version)
-        durable.remove_tree(place)
+        there = _read(place)
+        if there is not None and there.is_only_copy:
+            self._set_aside(place)
+        else:
+            durable.remove_tree(place)
         durable.rename(folder, place)
+
+    def _set_aside(self, place: Path) -> None:
+        """Move away what is no version any more and may hold files of the user's; nothing of ours removes it then."""
+        number = 1
+        while durable.inode(aside := self.path / f"{_ASIDE}{number}") is not None:
+            number += 1
+        durable.rename(place, aside)
+        _log.warning("%s may hold the only copy of files of yours: look through it, then remove it", aside / _ASSET)
+
+    def mark_saved(self, version: str) -> None:
+        """Say that what is the user's in a packed version was saved elsewhere, so that it may be removed."""
+        kept = self.find(version)
+        if kept is not None and kept.record.is_only_copy:
+            write_record(kept.folder, msgspec.structs.replace(kept.record, saved=True))
 
     def mark_used(self, version: str, turn: int) -> None:
         """Say that a version is, or was until now, the installed one."""
@@ -114,10 +149,16 @@ class Shelf:
             write_record(kept.folder, msgspec.structs.replace(kept.record, used=turn))
 
     def prune(self, installed: str, keep: int) -> None:
-        """Remove all but the ``installed`` version and the ``keep`` that were used last before it."""
+        """Remove all but the ``installed`` version and the ``keep`` that were used last before it.
+
+        What may be the only copy of files of the user's is set aside instead: no version to go back to, but there.
+        """
         others = [kept for kept in self.kept() if kept.record.version != installed]
         for kept in others[: max(0, len(others) - keep)]:
-            self._remove(kept.folder)
+            if kept.record.is_only_copy:
+                self._set_aside(kept.folder)
+            else:
+                self._remove(kept.folder)
         with durable.translated("read", self.path):
             broken = [folder for folder in self.path.glob(f"{_PREFIX}*") if _read(folder) is None]
         for folder in broken:
@@ -126,7 +167,7 @@ class Shelf:
     def make_room(self, path: Path, needed: int, spare: frozenset[str]) -> tuple[str, ...]:
         """Remove what is kept, the longest unused first, until ``needed`` bytes are free.  Returns what was removed.
 
-        Versions in ``spare`` stay.
+        Versions in ``spare`` stay, and so do only copies of what is the user's, however short space is.
         """
         removed: list[str] = []
         if durable.free_bytes(path) < needed:
@@ -134,7 +175,7 @@ class Shelf:
         for kept in self.kept():
             if durable.free_bytes(path) >= needed:
                 break
-            if kept.record.version not in spare:
+            if kept.record.version not in spare and not kept.record.is_only_copy:
                 self._remove(kept.folder)
                 removed.append(kept.record.version)
         return tuple(removed)

@@ -12,7 +12,7 @@ from trio_update.host.threads import in_thread
 from trio_update.model import AppStatus, RemoteRelease
 from trio_update.updaters.base import Decision, Prepared, Recover, Report, Request, Target, Tools, Workshop
 from trio_update.updaters.release.build import Builder, start
-from trio_update.updaters.release.decide import Decider, newest, still_theirs
+from trio_update.updaters.release.decide import Decider, learn_date, newest, still_theirs
 from trio_update.updaters.release.decision import ReleaseDecision
 from trio_update.updaters.release.goal import Goal
 from trio_update.updaters.release.judge import initial_status, judge, repo_of, unreachable
@@ -64,13 +64,16 @@ class ReleaseApp:
             return replace(known, is_valid=False, warnings=(str(error),))
         try:
             remote = await newest(self.config, self.forge, seen, known, Purpose.REFRESH)
+            await learn_date(self.config, self.forge, self._memory, seen, remote, Purpose.REFRESH)
         except OperationFailed as error:
             status = self._judged(seen, known, still_theirs(self.config, seen, known))
             return unreachable(status, str(error), known.unreachable_since or self.tools.clock())
         return replace(self._judged(seen, known, remote), refreshed_at=self.tools.clock())
 
     def _judged(self, seen: Look, known: ReleaseStatus, remote: RemoteRelease | None) -> ReleaseStatus:
-        return judge(self.config, seen, known, remote, debug=self.tools.debug)
+        installed = seen.info.version if seen.info is not None else ""
+        published = self._memory.published(repo_of(self.config, seen), installed)
+        return judge(self.config, seen, known, remote, debug=self.tools.debug, published=published)
 
     async def decide(self, request: Request, known: AppStatus, *, fetch: Report | None = None) -> ReleaseDecision:
         assert isinstance(known, ReleaseStatus), _OURS
@@ -84,6 +87,8 @@ class ReleaseApp:
             return Prepared(old, old, unchanged=f"{name} is up to date: {old.version}")
         in_place = isinstance(decision.request, Recover)
         report(f"Recovering {name} {goal.version}" if in_place else f"{name}: {old.version} → {goal.version}")
+        for warning in seen.program.warnings:
+            report(warning)
         folder = seen.place.folder
         stage = await workshop.stage(folder / "program" if seen.place.executable else folder)
         source = self._source(seen, goal, report)
