@@ -12,8 +12,9 @@ from trio_update.host.git.folder import GitFolder
 from trio_update.host.git.output import Settings, text
 from trio_update.host.git.packed import seed_tags
 from trio_update.host.git.refs import Followed
-from trio_update.host.git.repository import Report, Repository
+from trio_update.host.git.repository import Repository
 from trio_update.host.threads import in_thread
+from trio_update.progress import Report
 
 # A server that counts or compresses objects says so every second; silence for this long means that it is gone.
 FETCH_SILENCE = 60.0

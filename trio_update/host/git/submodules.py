@@ -18,9 +18,10 @@ from trio_update.host.files import durable
 from trio_update.host.git.command import LOCAL_TIMEOUT, SILENCE, TRANSFER, explain
 from trio_update.host.git.folder import survey
 from trio_update.host.git.output import read_config, text
-from trio_update.host.git.repository import Report, Repository
+from trio_update.host.git.repository import Repository
 from trio_update.host.processes.runner import Completed
 from trio_update.host.threads import in_thread
+from trio_update.progress import Report
 
 _GITLINK = b"160000"
 

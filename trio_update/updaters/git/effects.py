@@ -22,7 +22,8 @@ from trio_update.host.git.output import text
 from trio_update.host.git.repair import clear_locks, drop_index, restore_refs
 from trio_update.host.git.repository import Repository
 from trio_update.host.threads import in_thread
-from trio_update.updaters.base import Report, Tools
+from trio_update.progress import Report
+from trio_update.updaters.base import Tools
 from trio_update.updaters.git.files import compare_contents, index_is_unreadable, put_files_back, remove_files
 from trio_update.updaters.git.modules import (
     ModuleMove,

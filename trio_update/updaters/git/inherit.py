@@ -17,7 +17,7 @@ from trio_update.host.git.folder import GitFolder, survey
 from trio_update.host.git.output import text
 from trio_update.host.git.repository import Repository
 from trio_update.host.threads import in_thread
-from trio_update.updaters.base import Report
+from trio_update.progress import Report
 
 Setting = tuple[str, str | None]
 

@@ -15,7 +15,8 @@ from trio_update.host.git.repository import Repository
 from trio_update.host.git.saving import Folder, save_changes
 from trio_update.host.git.submodules import Module, wishes_of
 from trio_update.host.threads import in_thread
-from trio_update.updaters.base import Report, Workshop
+from trio_update.progress import Report
+from trio_update.updaters.base import WorkArea
 from trio_update.updaters.git.change import collisions
 from trio_update.updaters.git.facts import Change
 from trio_update.updaters.git.locked import locked_paths
@@ -48,9 +49,7 @@ def _locked(place: Path, files: dict[bytes, Difference]) -> tuple[str, ...]:
     return locked_paths(folder, files) if folder is not None else ()
 
 
-async def save_modules(
-    top: Repository, moves: Iterable[ModuleMove], workshop: Workshop, report: Report
-) -> tuple[str, ...]:
+async def save_modules(top: Repository, moves: Iterable[ModuleMove], area: WorkArea, report: Report) -> tuple[str, ...]:
     """Save what a soft recovery will throw away in submodules: changes, commits, and files in the way.
 
     Returns what to tell the user.
@@ -60,8 +59,8 @@ async def save_modules(
         if move.old is None:
             continue
         module, name = move.module(top), text(move.path)
-        aside = workshop.saved_folder / "submodules" / os.fsdecode(move.path)
-        folder = making(aside, workshop)
+        aside = area.saved_folder / "submodules" / os.fsdecode(move.path)
+        folder = making(aside, area)
         head = await module.resolve("HEAD")
         saved = await save_changes(module, base=head, goal=move.new, folder=folder)
         if move.local:
@@ -72,11 +71,11 @@ async def save_modules(
     return tuple(notes)
 
 
-def making(aside: Path, workshop: Workshop) -> Folder:
+def making(aside: Path, area: WorkArea) -> Folder:
     """Makes the place for what is to be saved, when there is something."""
 
     async def folder() -> Path:
-        await workshop.saved()
+        await area.saved()
         await in_thread(_make, aside)
         return aside
 
@@ -89,7 +88,7 @@ def _make(path: Path) -> None:
 
 
 async def save_leaving(
-    fresh: Repository, old: Repository, pairs: tuple[bytes, ...], workshop: Workshop, report: Report
+    fresh: Repository, old: Repository, pairs: tuple[bytes, ...], area: WorkArea, report: Report
 ) -> frozenset[bytes]:
     """Save what the user has in submodules of the old clone that the ``fresh`` one lacks.
 
@@ -105,15 +104,15 @@ async def save_leaving(
         module = Repository(place, old.runner)
         if not await in_thread((place / ".git").is_file):
             continue  # not checked out, or a repository of its own, which comes along whole
-        inside = workshop.saved_folder / "submodules" / os.fsdecode(path)
+        inside = area.saved_folder / "submodules" / os.fsdecode(path)
         try:
             tracked = await module.tracked()
             saved = await save_changes(
-                module, base=await module.resolve("HEAD"), goal=None, folder=making(inside, workshop)
+                module, base=await module.resolve("HEAD"), goal=None, folder=making(inside, area)
             )
             branches = [branch.name for branch in await module.refs("refs/heads")]
             known = [listed[path].commit] if await module.resolve(listed[path].commit) is not None else []
-            saved += await save_commits(module, tips=("HEAD", *branches), known=known, folder=making(inside, workshop))
+            saved += await save_commits(module, tips=("HEAD", *branches), known=known, folder=making(inside, area))
         except CommandFailed:
             report(f"Submodule {text(path)} cannot be read: all its files are kept")
             continue

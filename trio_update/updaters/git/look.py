@@ -18,9 +18,10 @@ from trio_update.host.git.folder import GitFolder, survey
 from trio_update.host.git.output import CommitLog, Settings, WorkTree, tells_corruption
 from trio_update.host.git.refs import Refs
 from trio_update.host.git.remote import FETCH_SILENCE, Gone, ask, deepen
-from trio_update.host.git.repository import Report, Repository
+from trio_update.host.git.repository import Repository
 from trio_update.host.threads import in_thread
 from trio_update.model import Channel
+from trio_update.progress import Report
 from trio_update.updaters.git.facts import Facts, Pin, Seen, Tracking
 from trio_update.updaters.git.kind import GitRepoConfig
 from trio_update.updaters.git.memory import Memory, Views

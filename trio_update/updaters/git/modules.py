@@ -13,7 +13,7 @@ from trio_update.host.git.command import SILENCE, TRANSFER
 from trio_update.host.git.folder import GitFolder, survey
 from trio_update.host.git.output import Settings, read_config, text
 from trio_update.host.git.repair import clear_locks, drop_index
-from trio_update.host.git.repository import Report, Repository
+from trio_update.host.git.repository import Repository
 from trio_update.host.git.submodules import (
     Module,
     Wish,
@@ -28,6 +28,7 @@ from trio_update.host.git.submodules import (
 )
 from trio_update.host.processes.runner import Runner
 from trio_update.host.threads import in_thread
+from trio_update.progress import Report
 from trio_update.updaters.git.files import compare_contents, put_files_back, remove_files
 
 

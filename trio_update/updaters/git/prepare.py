@@ -9,7 +9,8 @@ from trio_update.host.git.folder import GitFolder
 from trio_update.host.git.repository import Repository
 from trio_update.host.git.saving import save_changes
 from trio_update.host.threads import in_thread
-from trio_update.updaters.base import Prepared, Report, Workshop
+from trio_update.progress import Report
+from trio_update.updaters.base import Prepared, WorkArea
 from trio_update.updaters.git.change import look_at_change
 from trio_update.updaters.git.decision import Move, Restore
 from trio_update.updaters.git.effects import MoveHead, RestoreHead
@@ -64,10 +65,10 @@ async def _follow(
 
 
 async def prepare_restore(
-    config: GitRepoConfig, repository: Repository, way: Restore, workshop: Workshop, report: Report
+    config: GitRepoConfig, repository: Repository, way: Restore, area: WorkArea, report: Report
 ) -> Prepared:
     """Save what the user changed, then back to a commit of the primary branch."""
-    notes = await save_local_work(config, repository, way, workshop)
+    notes = await save_local_work(config, repository, way, area)
     for note in notes:
         report(note)
     folder = way.facts.seen.folder
@@ -75,7 +76,7 @@ async def prepare_restore(
     _, locked = await look_inside(repository, modules, way.change)
     if refusals := refuse_locked_paths(locked):
         raise Refused(refusals[0].reason, refusals[0].message)
-    inside = await save_modules(repository, modules, workshop, report)
+    inside = await save_modules(repository, modules, area, report)
     for note in inside:
         report(note)
     effect = RestoreHead(
@@ -91,9 +92,9 @@ async def prepare_restore(
 
 
 async def save_local_work(
-    config: GitRepoConfig, repository: Repository, way: Restore, workshop: Workshop
+    config: GitRepoConfig, repository: Repository, way: Restore, area: WorkArea
 ) -> tuple[str, ...]:
     """Save under DATA_PATH what going there throws away.  Returns what to tell the user."""
-    changes = await save_changes(repository, base=way.facts.head, goal=way.new.hash, folder=workshop.saved)
+    changes = await save_changes(repository, base=way.facts.head, goal=way.new.hash, folder=area.saved)
     tips = local_tips(config.primary_branch)
-    return changes + await save_commits(repository, tips=tips, known=(way.tip,), folder=workshop.saved)
+    return changes + await save_commits(repository, tips=tips, known=(way.tip,), folder=area.saved)

@@ -16,7 +16,8 @@ from trio_update.host.git.repository import Repository, clone
 from trio_update.host.git.saving import Folder, save_changes
 from trio_update.host.processes.runner import Runner
 from trio_update.host.threads import in_thread
-from trio_update.updaters.base import Prepared, Report, Target, Workshop
+from trio_update.progress import Report
+from trio_update.updaters.base import Prepared, Target, WorkArea
 from trio_update.updaters.git.effects import ReplaceClone, aside_of, carry_untracked, expect_clean, modules_below
 from trio_update.updaters.git.facts import OldClone, Replacement
 from trio_update.updaters.git.inherit import (
@@ -35,11 +36,11 @@ from trio_update.updaters.git.modules import bring_modules
 
 
 async def prepare_replacement(
-    config: GitRepoConfig, runner: Runner, before: Target, way: Replacement, workshop: Workshop, report: Report
+    config: GitRepoConfig, runner: Runner, before: Target, way: Replacement, area: WorkArea, report: Report
 ) -> Prepared:
     """Clone afresh beside the old clone, and bring the user's files.  ``before``: the version that was there."""
     old, live = way.old, way.live
-    stage = await workshop.stage(live)
+    stage = await area.stage(live)
     report(f"Cloning {config.name} afresh")
     old_folder = old.folder
     kept: tuple[Setting, ...] = ()
@@ -62,10 +63,10 @@ async def prepare_replacement(
     pairs = await bring_modules(fresh, live, old_folder, report) if old_folder is not None else ()
     inode, old_inode = await in_thread(_inodes, stage, live)
     assert inode is not None, "git made the clone"
-    aside = await workshop.saved()
+    aside = await area.saved()
     dropped: frozenset[bytes] = frozenset()
     if old_inode is not None:
-        dropped = await _keep_all(old, fresh, live, pairs, workshop, report)
+        dropped = await _keep_all(old, fresh, live, pairs, area, report)
         if old_folder is not None:
             await bring_branches(fresh, live, config.primary_branch, report)
     await expect_clean(fresh, commit)
@@ -83,22 +84,22 @@ async def prepare_replacement(
 
 
 async def _keep_all(
-    old: OldClone, fresh: Repository, live: Path, pairs: tuple[bytes, ...], workshop: Workshop, report: Report
+    old: OldClone, fresh: Repository, live: Path, pairs: tuple[bytes, ...], area: WorkArea, report: Report
 ) -> frozenset[bytes]:
     """Save and carry over what is the user's: in the clone, and in every submodule by the same code.
 
     Returns the paths, from the top, that only the old version tracks.
     """
     dropped: set[bytes] = set()
-    gone = await save_leaving(fresh, Repository(live, fresh.runner), pairs, workshop, report)
+    gone = await save_leaving(fresh, Repository(live, fresh.runner), pairs, area, report)
     for path in (b"", *pairs):
         source, target = live / os.fsdecode(path), fresh.path / os.fsdecode(path)
         if path and not await in_thread(source.is_dir):
             continue  # it has moved to here, or its user removed it
         one = old if not path else OldClone(await in_thread(survey, source), Settings(), None)
-        inside = aside_of(workshop.saved_folder / "untracked", path)
+        inside = aside_of(area.saved_folder / "untracked", path)
         below, prefix = Repository(target, fresh.runner), path + b"/" if path else b""
-        await _save(one, below, source, making(inside.parent, workshop), report)
+        await _save(one, below, source, making(inside.parent, area), report)
         tracked = await below.tracked()
         former = await _drop(one, Repository(source, fresh.runner), tracked, inside, report)
         former |= {name.removeprefix(prefix) for name in gone if name.startswith(prefix)}

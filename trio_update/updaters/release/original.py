@@ -15,7 +15,7 @@ from trio_update.host.http.client import Web
 from trio_update.host.http.download import Downloaded, download
 from trio_update.host.threads import in_thread
 from trio_update.model import AppName, Asset, RemoteRelease
-from trio_update.updaters.base import Report
+from trio_update.progress import Report
 from trio_update.updaters.release.pick import pick_asset
 from trio_update.versions import spellings
 
