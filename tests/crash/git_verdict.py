@@ -194,16 +194,12 @@ class GitJudge:
     def _commit_is_saved(self) -> bool:
         if not self.place.saved.exists():
             return False
-        for folder in self.place.saved.iterdir():
-            mailbox, bundle = folder / "commits.mbox", folder / "local.bundle"
-            if mailbox.exists() and b"Change 9" in mailbox.read_bytes() and b"own page" in mailbox.read_bytes():
-                return True
-            if bundle.exists():
-                try:
-                    git("bundle", "verify", "--quiet", str(bundle), cwd=self.project.reference)
-                    return self.project.local.encode() in git("bundle", "list-heads", str(bundle), cwd=bundle.parent)
-                except subprocess.CalledProcessError:
-                    continue
+        for bundle in (*self.place.saved.glob("*/commits.bundle"), *self.place.saved.glob("*/local.bundle")):
+            try:
+                git("bundle", "verify", "--quiet", str(bundle), cwd=self.project.reference)
+                return self.project.local.encode() in git("bundle", "list-heads", str(bundle), cwd=bundle.parent)
+            except subprocess.CalledProcessError:
+                continue
         return False
 
 
