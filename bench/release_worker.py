@@ -14,7 +14,7 @@ from typing import Any
 
 import trio
 
-from trio_update.config import load_config
+from trio_update import load_config
 from trio_update.engine.manager import Manager, open_manager
 
 

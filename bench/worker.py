@@ -17,10 +17,11 @@ from typing import Any
 
 import trio
 
-from trio_update.config import GitRepoConfig, load_config
+from trio_update import load_config
 from trio_update.engine.manager import Manager, open_manager
 from trio_update.host.git.command import git_environment
 from trio_update.model import Channel
+from trio_update.updaters.git.kind import GitRepoConfig
 
 _SAFETY = (
     *("core.fsmonitor=false", "core.hooksPath=/dev/null", "core.quotePath=false", "protocol.ext.allow=never"),

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import trio
 
-from trio_update.config import ConfigInvalid, load_config
+from trio_update import load_config
+from trio_update.config import ConfigInvalid
 from trio_update.engine.manager import Manager, open_manager
 from trio_update.errors import Aborted, DataPathHeld, OperationFailed, Refused, StartFailed
 from trio_update.events import Event, JobMessage

@@ -676,6 +676,7 @@ async def test_check_of_a_good_configuration(tmp_path: Path) -> None:
         "valid": True,
         "starts": True,
         "problems": [],
+        "notes": [],
         "apps": [{"name": "app", "type": "git_repo", "path": str(app), "channel": "dev"}],
         "disabled": [],
     }

@@ -53,7 +53,10 @@ def floor(room: str) -> int:
 
 @pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_imports_point_upwards(file: Path) -> None:
-    room = file.relative_to(PACKAGE).parts[0].removesuffix(".py").removesuffix("__init__")
+    room = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if room == "__init__":
+        # The public face, which names everything and imports it only when it is asked for.
+        return
     for module in imports_of(file):
         if module.split(".")[0] == "trio_update":
             assert floor(room_of(module)) <= floor(room), f"{file.name} imports {module}"

@@ -8,7 +8,7 @@ that clients expect is written by :mod:`trio_update.web.api.wire` alone.
 from __future__ import annotations
 
 import enum
-from typing import Literal, NewType
+from typing import NewType
 
 import msgspec
 
@@ -21,17 +21,6 @@ class Unknown(msgspec.Struct, frozen=True):
     """A value that is absent, and why."""
 
     reason: str
-
-
-class AppType(enum.StrEnum):
-    """Kinds of app, as `type` names them in the configuration and `configured_type` in the status."""
-
-    GIT_REPO = "git_repo"
-    WEB = "web"
-    ZIP = "zip"
-    EXECUTABLE = "executable"
-    PYTHON = "python"
-    SYSTEM = "system"
 
 
 class Channel(enum.StrEnum):
@@ -58,43 +47,6 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
 
     version: str
     hash: str = ""
-
-
-class GitStatus(msgspec.Struct, frozen=True, kw_only=True, tag_field="configured_type", tag="git_repo"):
-    """State of a git clone (reference: "Git Repo Status"); the fields after ``anomalies`` are additions of ours."""
-
-    name: AppName
-    channel: Channel
-    detected_type: Literal["git_repo"] = "git_repo"
-    channel_invalid: bool = False
-    debug_enabled: bool = False
-    is_valid: bool = False
-    version: str | Unknown
-    remote_version: str | Unknown
-    rollback_version: str | Unknown
-    full_version_string: str | Unknown
-    current_hash: str | Unknown
-    remote_hash: str | Unknown
-    remote_alias: str | Unknown
-    remote_url: str | Unknown
-    recovery_url: str | Unknown
-    owner: str | Unknown
-    repo_name: str | Unknown
-    branch: str | Unknown
-    is_dirty: bool = False
-    corrupt: bool = False
-    pristine: bool = False
-    detached: bool = False
-    commits_behind: tuple[Commit, ...] = ()
-    commits_behind_count: int = 0
-    git_messages: tuple[str, ...] = ()
-    info_tags: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    anomalies: tuple[str, ...] = ()
-    last_error: str = ""
-    hold: str = ""
-    refreshed_at: float | None = None
-    unreachable_since: float | None = None
 
 
 class Asset(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,49 +77,34 @@ class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
     reset: int
 
 
-class ReleaseFields(msgspec.Struct, frozen=True, kw_only=True, tag_field="configured_type"):
-    """State of an app that comes as a release's asset (reference: "Net Hosted Status").
+_UNSEEN = Unknown("not looked at yet")
 
-    The fields after ``anomalies`` are additions of ours: ``remote`` is the channel's newest release (not sent to
-    clients, but its title is), ``kept_versions`` can be gone back to without a network, oldest first.
+
+class AppStatus(msgspec.Struct, frozen=True, kw_only=True, tag_field="configured_type"):
+    """What the status of every app tells; each kind of app derives its own, tagged with its type.
+
+    ``is_valid`` false: it cannot be upgraded as it is, ``warnings`` say why; ``anomalies`` do not stand in the way.
+    ``hold``, ``refreshed_at`` (the last time that the remote answered) and ``unreachable_since`` are additions of ours;
+    times in unix seconds.
     """
 
     name: AppName
     channel: Channel
     channel_invalid: bool = False
     debug_enabled: bool = False
-    owner: str | Unknown
-    repo_name: str | Unknown
-    last_error: str = ""
-    version: str | Unknown
-    remote_version: str | Unknown
-    rollback_version: str | Unknown
     is_valid: bool = False
+    version: str | Unknown = _UNSEEN
+    remote_version: str | Unknown = _UNSEEN
+    rollback_version: str | Unknown = _UNSEEN
+    owner: str | Unknown = Unknown("apps of this kind have none")
+    repo_name: str | Unknown = Unknown("apps of this kind have none")
     info_tags: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     anomalies: tuple[str, ...] = ()
-    remote: RemoteRelease | None = None
-    remote_title: str = ""
-    kept_versions: tuple[str, ...] = ()
+    last_error: str = ""
     hold: str = ""
     refreshed_at: float | None = None
     unreachable_since: float | None = None
-
-
-class WebStatus(ReleaseFields, frozen=True, kw_only=True, tag="web"):
-    """A web client: static files that a web server hands out."""
-
-
-class ZipStatus(ReleaseFields, frozen=True, kw_only=True, tag="zip"):
-    """An application that comes as an archive."""
-
-
-class ExecutableStatus(ReleaseFields, frozen=True, kw_only=True, tag="executable"):
-    """A single program."""
-
-
-ReleaseStatus = WebStatus | ZipStatus | ExecutableStatus
-AppStatus = GitStatus | ReleaseStatus
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,18 +125,18 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     up_to_date: bool
     from_version: str | Unknown
     to_version: str | Unknown
-    from_hash: str | Unknown
-    to_hash: str | Unknown
+    from_hash: str | Unknown = ""
+    to_hash: str | Unknown = ""
     commits: tuple[Commit, ...] = ()
     commits_count: int = 0
     release_notes: str = ""
-    download_bytes: int | Unknown
+    download_bytes: int | Unknown = Unknown("not told")
     packages_install: tuple[str, ...] = ()
     packages_upgrade: tuple[str, ...] = ()
     packages_remove: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
-    disk_free: int | Unknown
-    disk_needed: int | Unknown
+    disk_free: int | Unknown = Unknown("not told")
+    disk_needed: int | Unknown = Unknown("not told")
     warnings: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ()
 

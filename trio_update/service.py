@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from trio_update.config import Config
 from trio_update.engine.manager import open_manager
 from trio_update.errors import StartFailed
 from trio_update.groups import unwrapped
+from trio_update.updaters.kinds import Kind
 
 _log = logging.getLogger(__name__)
 
@@ -23,20 +24,21 @@ async def serve(
     config: Config,
     *,
     data_path: Path,
+    kinds: Sequence[Kind] = (),
     debug: bool = False,
     shutdown: trio.Event | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Manage and serve until ``shutdown`` is set, then stop gracefully; started with the URL once it answers.
 
-    Raises: StartFailed, DataPathHeld.
+    Raises: ConfigInvalid, KindInvalid, StartFailed, DataPathHeld.
     """
     from trio_update.web.app import create_app
     from trio_update.web.server.server import serve as serve_web
 
     refuse_open_address(config.server.host)
     end = shutdown if shutdown is not None else trio.Event()
-    async with open_manager(config, data_path=data_path, debug=debug) as manager:
+    async with open_manager(config, data_path=data_path, kinds=kinds, debug=debug) as manager:
         app = create_app(manager)
 
         async def close_sessions() -> None:
@@ -66,23 +68,25 @@ def refuse_open_address(host: str) -> None:
         )
 
 
-def run(config: Config, *, data_path: Path, debug: bool = False) -> int:
+def run(config: Config, *, data_path: Path, kinds: Sequence[Kind] = (), debug: bool = False) -> int:
     """Serve until SIGTERM or SIGINT.  Returns the exit code: 0 after a graceful stop.
 
-    Raises: StartFailed, DataPathHeld.
+    Raises: ConfigInvalid, KindInvalid, StartFailed, DataPathHeld.
     """
     with unwrapped():
-        trio.run(_run, config, data_path, debug)
+        trio.run(_run, config, data_path, kinds, debug)
     return 0
 
 
-async def _run(config: Config, data_path: Path, debug: bool) -> None:
+async def _run(config: Config, data_path: Path, kinds: Sequence[Kind], debug: bool) -> None:
     shutdown = trio.Event()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_obey, signals, shutdown)
             async with trio.open_nursery() as serving:
-                url = await serving.start(partial(serve, config, data_path=data_path, debug=debug, shutdown=shutdown))
+                url = await serving.start(
+                    partial(serve, config, data_path=data_path, kinds=kinds, debug=debug, shutdown=shutdown)
+                )
                 _log.info("listening on %s", url)
             nursery.cancel_scope.cancel()
 

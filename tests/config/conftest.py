@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from trio_update.config import Config, ConfigInvalid, Problem, load_config
+from trio_update import load_config
+from trio_update.config import Config, ConfigInvalid, Problem
 
 Write = Callable[..., Path]
 Told = Callable[[str], list[str]]

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.config.conftest import Write, problems_of
-from trio_update.config import ConfigInvalid, Problem, load_config
+from trio_update import load_config
+from trio_update.config import ConfigInvalid, Problem
 
 
 def _app(name: str) -> str:

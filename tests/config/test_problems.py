@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.config.conftest import Told, Write, problems_of
-from trio_update.config import Config, ConfigInvalid, load_config
+from trio_update import load_config
+from trio_update.config import Config, ConfigInvalid
 from trio_update.errors import TrioUpdateError
-from trio_update.model import AppType
 
 Load = Callable[[str], Config]
 
@@ -90,7 +90,7 @@ def test_an_app_is_disabled_by_one_line(load: Load, line: str, why: str) -> None
 
     assert [(problem.line, problem.message) for problem in config.problems] == [(5, f"[update_manager app] {why}")]
     (disabled,) = config.disabled
-    assert (disabled.name, disabled.type, disabled.reasons) == ("app", AppType.GIT_REPO, (why,))
+    assert (disabled.name, disabled.type, disabled.reasons) == ("app", "git_repo", (why,))
     assert [app.name for app in config.apps] == ["other"]
 
 
@@ -149,7 +149,7 @@ def test_an_app_inside_another_is_not_replaced_with_it(
     (disabled,) = config.disabled
     where = path.replace("~", str(home))
     why = f"'path' {home}/web holds the folder of app, {where}: an update would replace that too. "
-    assert (problem.line, disabled.name, disabled.type) == (4, "web", AppType.WEB)
+    assert (problem.line, disabled.name, disabled.type) == (4, "web", "web")
     assert problem.message.startswith(f"[update_manager web] {why}")
     assert [app.name for app in config.apps] == ["app"]
 

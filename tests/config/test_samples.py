@@ -7,12 +7,10 @@ import shutil
 from pathlib import Path
 
 from tests.config.conftest import Write
-from trio_update.config import (
-    GitRepoConfig,
-    RefreshWindow,
-    load_config,
-)
+from trio_update import load_config
+from trio_update.config import RefreshWindow
 from trio_update.model import Channel
+from trio_update.updaters.git.kind import GitRepoConfig
 
 SAMPLES = Path(__file__).parent / "samples"
 

@@ -15,21 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.config.conftest import problems_of
-from trio_update.config import (
-    Config,
-    ConfigInvalid,
-    ExecutableConfig,
-    GitRepoConfig,
-    HealthCheck,
-    RefreshWindow,
-    WebConfig,
-    ZipConfig,
-    load_config,
-)
-from trio_update.config.convert import BadValue
+from trio_update import load_config
+from trio_update.config import Config, ConfigInvalid, HealthCheck, RefreshWindow
+from trio_update.config.kinds import by_type
 from trio_update.config.options import any_app_table, foreign_tables, server_table, update_manager_table
+from trio_update.config.render import BadValue
 from trio_update.model import AppName, Channel
+from trio_update.updaters.git.kind import GitRepoConfig
+from trio_update.updaters.kinds import built_in_kinds
+from trio_update.updaters.release.kind import ExecutableConfig, WebConfig, ZipConfig
 
+KINDS = by_type(built_in_kinds())
 Load = Callable[[str], Config]
 
 
@@ -260,7 +256,7 @@ def test_what_is_written_is_what_is_read(
 
 _OPTIONS = sorted(
     {
-        *any_app_table("app", lambda _: None),
+        *any_app_table("app", lambda _: None, KINDS),
         *server_table(lambda _: None),
         *update_manager_table(),
         *(option for table in foreign_tables().values() for option in table),
@@ -322,7 +318,7 @@ def test_no_bytes_raise_anything_but_config_invalid(folder: Path, data: bytes) -
 @settings(max_examples=400, deadline=None)
 @given(option=st.sampled_from(_OPTIONS), value=st.text(alphabet=st.sampled_from("ab01.:/@[]%~-= \t\n\x00é'\"\\²")))
 def test_converters_raise_nothing_but_bad_value(option: str, value: str) -> None:
-    tables = [any_app_table("app", lambda _: None), server_table(lambda _: None), *foreign_tables().values()]
+    tables = [any_app_table("app", lambda _: None, KINDS), server_table(lambda _: None), *foreign_tables().values()]
     for table in (*tables, update_manager_table()):
         if option in table:
             try:

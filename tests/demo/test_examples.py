@@ -13,10 +13,11 @@ import pytest
 import trio
 
 from tests.support.cli import Ended, environment, piped_cli
-from trio_update.config import load_config
+from trio_update import load_config
+from trio_update.config.kinds import by_type
 from trio_update.config.options import OVERRIDES, app_table
 from trio_update.demo.repos import State, make_clone, make_upstream
-from trio_update.model import AppType
+from trio_update.updaters.kinds import built_in_kinds
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -123,7 +124,8 @@ def test_the_configuration_is_valid_and_explains_every_option(tmp_path: Path, mo
     assert config.problems == ()
     assert [app.name for app in config.apps] == [*own, "klipper", "moonraker"]
     shown = set(re.findall(r"^#?([a-z_]+):", (EXAMPLES / "moonraker.conf").read_text(), re.MULTILINE))
-    for kind in (AppType.GIT_REPO, AppType.WEB, AppType.ZIP, AppType.EXECUTABLE):
+    kinds = by_type(built_in_kinds())
+    for kind in kinds:
         # Deprecated ones are not for new configurations.
-        assert set(app_table(kind, "app", lambda path: None)) - {"env", "install_script"} <= shown
+        assert set(app_table(kind, "app", lambda path: None, kinds)) - {"env", "install_script"} <= shown
     assert set(OVERRIDES) <= shown

@@ -16,7 +16,7 @@ import trio
 from tests.support.cli import piped_cli
 from tests.support.playground_client import Playground, playground
 from tests.support.releases import photo, tree
-from trio_update.config import load_config
+from trio_update import load_config
 from trio_update.demo.github.server import GitHub
 from trio_update.demo.releases import BIG, DAMAGED, RELEASE_APPS, TOOL, WEB_CLIENT, ZIP_APP, publish
 

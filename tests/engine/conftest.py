@@ -14,13 +14,14 @@ import trio
 import trio.testing
 
 from tests.support.upstream import git
-from trio_update.config import Config, GitRepoConfig, UpdateManagerConfig
+from trio_update.config import Config, UpdateManagerConfig
 from trio_update.demo.gitserver import Behaviour, GitServer, serve_git
 from trio_update.demo.repos import Upstream, add_commits, clone, make_upstream
 from trio_update.engine.manager import Manager, open_manager
 from trio_update.events import Event, JobMessage, Refreshed
 from trio_update.host.klippy import PrintState
-from trio_update.model import AppName, GitStatus, Status
+from trio_update.model import AppName, Status
+from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
 
 
 @dataclass

@@ -13,12 +13,13 @@ from msgspec.structs import replace
 from tests.engine.conftest import Site, git_status
 from tests.support.tools import plain_tools
 from tests.support.upstream import git
-from trio_update.config import GitRepoConfig, RefreshWindow, UpdateManagerConfig
+from trio_update.config import RefreshWindow, UpdateManagerConfig
 from trio_update.engine.board import Board
 from trio_update.engine.manager import open_manager
 from trio_update.engine.refresh import Refresher, follow_schedule
 from trio_update.errors import Reason, Refused
 from trio_update.model import AppName
+from trio_update.updaters.git.kind import GitRepoConfig
 from trio_update.updaters.git.updater import GitRepo
 
 ONE = AppName("one")
@@ -54,9 +55,10 @@ async def test_the_schedule_refreshes_inside_the_window_only(autojump_clock: tri
 
 async def test_the_first_start_asks_the_remotes_and_the_next_one_only_when_due(site: Site) -> None:
     await site.add("one")
-    for interval, asked in ((1, True), (1, False), (0, True)):
+    moment = timedelta(microseconds=1)
+    for interval, asked in ((timedelta(hours=1), True), (timedelta(hours=1), False), (moment, True)):
         before = site.server.requests["one"]
-        update_manager = UpdateManagerConfig(refresh_interval=timedelta(hours=interval))
+        update_manager = UpdateManagerConfig(refresh_interval=interval)
         async with site.manager(update_manager=update_manager, refresh=False) as (_, listener):
             with trio.move_on_after(10 if asked else 0.5) as waited:
                 await site.server.requests_reach("one", before + 1)

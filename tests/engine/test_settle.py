@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from tests.engine.conftest import Site, git_status
 from tests.support.upstream import git, reap_inherited
@@ -22,14 +25,15 @@ from trio_update.errors import DataPathHeld, OperationFailed, Reason, Refused, S
 from trio_update.model import AppName, JobId, JobKind, Outcome
 from trio_update.updaters.base import Target
 from trio_update.updaters.git.effects import MoveHead
+from trio_update.updaters.kinds import built_in_kinds, effects_of
 
 ONE = AppName("one")
+EFFECTS = effects_of(built_in_kinds())
 
 _UPGRADE = """
 import sys, trio
 from pathlib import Path
-from trio_update.config import Config, GitRepoConfig, HealthCheck
-from trio_update.engine.manager import open_manager
+from trio_update import Config, GitRepoConfig, HealthCheck, open_manager
 folder, url = Path(sys.argv[1]), sys.argv[2]
 health = HealthCheck(command=("sh", "-c", "echo > ../reached; sleep 60"), timeout=90)
 app = GitRepoConfig(name="one", path=folder / "one", origin=url, health=health)
@@ -114,10 +118,14 @@ def entry_of(site: Site, **changes: object) -> Entry:
     return Entry(**(values | changes))  # type: ignore[arg-type]  # one dict of the defaults and what a test changes
 
 
+def bare_entry(app: AppName) -> Entry:
+    return Entry(job=JobId(41), kind=JobKind.UPGRADE, app=app, requested_by="before", started=1.0)
+
+
 async def write_entry(site: Site, entry: Entry) -> None:
     folder = site.folder / "data" / "trio_update" / "journal"
     folder.mkdir(parents=True, exist_ok=True)
-    await Journal(folder).write(entry)
+    await Journal(folder, EFFECTS).write(entry)
 
 
 async def test_a_committed_update_is_finished_and_can_be_rolled_back(site: Site) -> None:
@@ -175,7 +183,7 @@ async def test_what_cannot_be_settled_is_told_and_tried_again_by_a_recovery(site
                 await manager.upgrade("one", who="test")
             assert caught.value.reason is Reason.STUCK
             assert manager.status().version_info[AppName("two")].is_valid
-    entry = (await Journal(site.folder / "data/trio_update/journal").load())[0]
+    entry = (await Journal(site.folder / "data/trio_update/journal", EFFECTS).load())[0]
     assert entry.attempts == 3
     async with site.manager() as (manager, _):
         await manager.upgrade("two", who="test")
@@ -189,14 +197,124 @@ async def test_what_cannot_be_settled_is_told_and_tried_again_by_a_recovery(site
         assert manager.status().version_info[ONE].is_valid
 
 
-async def test_an_entry_that_cannot_be_read_is_kept_aside_and_stops_nobody(site: Site) -> None:
+def damaged(site: Site, how: str) -> bytes:
+    """An entry of app one that this version cannot read."""
+    entry = msgspec.json.encode(entry_of(site))
+    raw = msgspec.json.decode(entry)
+    match how:
+        case "cut":
+            return entry[: len(entry) // 2]
+        case "bytes":
+            return entry.replace(b"before", b"\xff\xfe")
+        case "newer":
+            return msgspec.json.encode(raw | {"schema": 2, "phase": "a phase of the future"})
+        case "unknown effect":
+            return msgspec.json.encode(raw | {"effects": [*raw["effects"], {"type": "flash", "chip": "x"}]})
+        case "job":
+            return msgspec.json.encode(raw | {"job": 1 << 70})
+        case "no effects":
+            return msgspec.json.encode(raw | {"effects": 3})
+    return b"[" * 100_000
+
+
+@pytest.mark.parametrize("how", ["cut", "bytes", "newer", "unknown effect", "job", "no effects", "deep"])
+async def test_an_entry_that_cannot_be_read_makes_its_app_stuck_and_is_kept(site: Site, how: str) -> None:
+    await site.add("one")
+    await site.add("two")
+    path = site.folder / "data/trio_update/journal/41.one.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content := damaged(site, how))
+    before = site.head("one")
+    for _ in range(2):
+        async with site.manager() as (manager, _):
+            status = manager.status().version_info[ONE]
+            assert not status.is_valid
+            assert str(path) in status.warnings[-1]
+            assert status.last_error == status.warnings[-1]
+            for attempt in (
+                manager.upgrade("one", who="test"),
+                manager.recover("one", hard=False, who="test"),
+                manager.recover("one", hard=True, who="test"),
+                manager.rollback("one", who="test"),
+            ):
+                with pytest.raises(Refused, match=re.escape(str(path))) as caught:
+                    await attempt
+                assert caught.value.reason is Reason.STUCK
+            assert manager.status().version_info[AppName("two")].is_valid
+            # No id is given twice, or a journal entry could be taken for another job's.
+            assert manager.job().proc_id > 41
+    assert (path.read_bytes(), site.head("one")) == (content, before)
+    async with site.manager() as (manager, _):
+        path.unlink()
+        await manager.recover("one", hard=False, who="test")
+        assert manager.status().version_info[ONE].is_valid
+
+
+async def test_an_entry_waits_for_a_start_that_knows_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    await site.add("one")
+    old = site.head("one")
+    await write_entry(site, entry_of(site))
+    git(site.folder / "one", "pull", "-q", "--ff-only", str(site.upstreams["one"].path))
+    path = site.folder / "data/trio_update/journal/41.one.json"
+    known = path.read_bytes()
+    path.write_bytes(known.replace(b"move_head", b"move_tail"))
+    async with site.manager() as (manager, _):
+        assert not manager.status().version_info[ONE].is_valid
+        assert site.head("one") == site.tip("one")
+    path.write_bytes(known)
+    async with site.manager() as (manager, _):
+        assert site.head("one") == old
+        assert manager.status().version_info[ONE].is_valid
+        assert (await manager.history())[0].proc_id == 41
+    assert not path.exists()
+
+
+async def test_what_is_no_entry_stops_nobody(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     await site.add("one")
     journal = site.folder / "data/trio_update/journal"
-    journal.mkdir(parents=True)
-    (journal / "7.one.json").write_text("{")
+    (journal / "7.other.json").mkdir(parents=True)
+    os.mkfifo(journal / "nothing.json")
+    (journal / os.fsdecode(b"8.\xff.json")).write_bytes(b"{")
     async with site.manager() as (manager, _):
         assert manager.status().version_info[ONE].is_valid
-    assert [path.name for path in journal.iterdir()] == ["7.one.unreadable"]
+    assert len(list(journal.iterdir())) == 3
+    assert len([record for record in caplog.records if "cannot be settled" in record.message]) == 3
+    caplog.text.encode()
+
+
+async def test_no_two_apps_share_a_file_of_the_journal(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, EFFECTS)
+    names = ["a.b", "a b", "a_b", "a-b", "ab", "A_b", "a%20b", "a.b.json", "1.a", "a_b ", "\u00e4", "a/b"]
+    for name in names:
+        await journal.write(bare_entry(AppName(name)))
+    assert sorted(entry.app for entry in await journal.load()) == sorted(names)
+    assert len(list(tmp_path.iterdir())) == len(names)
+    for entry in await journal.load():
+        await journal.close(entry)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("app", ["a.b", "a b", "a_b"])
+async def test_the_names_of_former_versions_are_read(tmp_path: Path, app: str) -> None:
+    raw = msgspec.json.decode(msgspec.json.encode(bare_entry(AppName(app))))
+    del raw["schema"]
+    (tmp_path / "41.a_b.json").write_bytes(msgspec.json.encode(raw))
+    journal = Journal(tmp_path, EFFECTS)
+    (entry,) = await journal.load()
+    assert (entry.app, entry.schema) == (app, 1)
+    await journal.write(replace(entry, attempts=1))
+    assert [found.attempts for found in await journal.load()] == [1]
+    await journal.close(entry)
+    assert not list(tmp_path.iterdir())
+
+
+async def test_a_former_name_that_cannot_be_read_concerns_every_app_it_may_be_of(tmp_path: Path) -> None:
+    (tmp_path / "41.a_b.json").write_bytes(b"")
+    (tmp_path / "42.a%20b.json").write_bytes(b"")
+    former, present = (await Journal(tmp_path, EFFECTS).read()).unreadable
+    apps = [AppName(name) for name in ("a.b", "a b", "a_b", "ab")]
+    assert [former.concerns(app) for app in apps] == [True, True, True, False]
+    assert [present.concerns(app) for app in apps] == [False, True, False, False]
 
 
 async def test_a_data_path_in_use_is_refused(site: Site) -> None:

@@ -15,7 +15,6 @@ from trio_update.model import (
     AppName,
     AppOutcome,
     Channel,
-    GitStatus,
     JobId,
     JobKind,
     JobRecord,
@@ -23,6 +22,7 @@ from trio_update.model import (
     Release,
     Unknown,
 )
+from trio_update.updaters.git.kind import GitStatus
 
 ONE, TWO = AppName("one"), AppName("two")
 
@@ -74,7 +74,7 @@ async def test_what_is_written_is_there_after_a_restart(path: Path) -> None:
         await store.save_job(record(1, ONE), {ONE: (Release(version="v0", hash="ab"),)})
     async with open_store(path) as (store, notice):
         assert notice is None
-        assert await store.snapshots() == {ONE: ("digest", snapshot(ONE))}
+        assert await store.snapshots({ONE: GitStatus}) == {ONE: ("digest", snapshot(ONE))}
         assert await store.earlier() == {ONE: (Release(version="v0", hash="ab"),)}
         assert await store.history(None, 10) == (record(1, ONE),)
         assert await store.job(JobId(1)) == record(1, ONE)
@@ -147,7 +147,7 @@ async def test_a_record_of_another_version_costs_only_itself(path: Path) -> None
     connection.close()
     async with open_store(path) as (store, _):
         assert [found.proc_id for found in await store.history(None, 10)] == [1]
-        assert list(await store.snapshots()) == [ONE]
+        assert list(await store.snapshots({ONE: GitStatus, TWO: GitStatus})) == [ONE]
 
 
 async def test_answers_are_kept_by_use_number_and_size(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

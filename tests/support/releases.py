@@ -16,12 +16,13 @@ import pytest
 import trio
 
 from tests.engine.conftest import Listener
-from trio_update.config import Config, ExecutableConfig, ReleaseConfig, ServerConfig, WebConfig, ZipConfig
+from trio_update.config import Config, ServerConfig
 from trio_update.demo.github.server import GitHub, SimAsset, SimRelease
 from trio_update.engine.manager import Manager, open_manager
 from trio_update.errors import OperationFailed, Refused
 from trio_update.events import Event, JobMessage
-from trio_update.model import AppName, Outcome, ReleaseStatus
+from trio_update.model import AppName, Outcome
+from trio_update.updaters.release.kind import ExecutableConfig, ReleaseConfig, ReleaseStatus, WebConfig, ZipConfig
 
 NAME = AppName("app")
 REPO = "ada/app"

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trio_update.config import Config, GitRepoConfig
+from trio_update.config import Config
 from trio_update.engine.manager import Manager, open_manager
-from trio_update.model import AppName, GitStatus
+from trio_update.model import AppName
+from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
 
 NAME = AppName("app")
 _ENVIRONMENT = {

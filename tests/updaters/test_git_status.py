@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.upstream import Bench, Upstream, git, status_of
-from trio_update.model import Channel, GitStatus, Unknown
+from trio_update.model import Channel, Unknown
+from trio_update.updaters.git.kind import GitStatus
 
 
 async def look(bench: Bench, *, debug: bool = False, **options: object) -> GitStatus:

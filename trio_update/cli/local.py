@@ -10,30 +10,50 @@ from msgspec.structs import replace
 
 from trio_update.cli.output import DONE, FAILED, Output, choose_output, clean, say_error
 from trio_update.cli.report import Cell, Grid, Line, Report, Tone
-from trio_update.config import AppConfig, Config, ConfigInvalid, DisabledApp, Problem, load_config
+from trio_update.config import AppConfig, Config, ConfigInvalid, DisabledApp, Problem
 from trio_update.errors import DataPathHeld, StartFailed
+from trio_update.updaters.kinds import Kind, KindInvalid, installed_kinds, load_config
+
+_log = logging.getLogger(__name__)
 
 
 def check(path: Path, *, json: bool) -> int:
     """Say everything that is wrong with a configuration, or else what it manages."""
     output = choose_output(json=json)
     try:
-        config = load_config(path.expanduser())
+        config, _ = _load(path)
     except ConfigInvalid as invalid:
         return _show_check(output, invalid.problems, None)
     return _show_check(output, config.problems, config)
+
+
+def _load(path: Path) -> tuple[Config, tuple[Kind, ...]]:
+    """The configuration, and the kinds of apps that installed packages bring.  Raises: ConfigInvalid."""
+    installed = installed_kinds()
+    broken = tuple(Problem(f"entry point {name}", 0, why) for name, why in installed.problems)
+    try:
+        config = load_config(path.expanduser(), installed.kinds)
+    except ConfigInvalid as invalid:
+        raise ConfigInvalid((*broken, *invalid.problems)) from invalid
+    return replace(config, problems=(*broken, *config.problems)), installed.kinds
 
 
 def _show_check(output: Output, problems: Sequence[Problem], config: Config | None) -> int:
     document = {
         "valid": not problems,
         "starts": config is not None,
-        "problems": [{"file": one.file, "line": one.line, "message": one.message} for one in problems],
+        "problems": [_problem_document(one) for one in problems],
+        "notes": [_problem_document(one) for one in config.notes] if config else [],
         "apps": [_app_document(app) for app in config.apps] if config else [],
         "disabled": [_disabled_document(app) for app in config.disabled] if config else [],
     }
-    output.show(document, lambda: _problems(problems) if problems or config is None else _managed(config))
+    notes = tuple(Line(str(note), Tone.FAINT) for note in config.notes) if config else ()
+    output.show(document, lambda: (*(_managed(config) if config and not problems else _problems(problems)), *notes))
     return FAILED if problems else DONE
+
+
+def _problem_document(problem: Problem) -> dict[str, object]:
+    return {"file": problem.file, "line": problem.line, "message": problem.message}
 
 
 def _app_document(app: AppConfig) -> dict[str, str]:
@@ -86,7 +106,7 @@ def _log_to_stderr(*, debug: bool) -> None:
 def serve(path: Path, *, data_path: Path, host: str | None, port: int | None, debug: bool) -> int:
     """Run the server; what is wrong with the configuration is said first, and stops it only when it must."""
     try:
-        config = load_config(path.expanduser())
+        config, kinds = _load(path)
     except ConfigInvalid as invalid:
         say_error(str(invalid))
         return FAILED
@@ -96,11 +116,13 @@ def serve(path: Path, *, data_path: Path, host: str | None, port: int | None, de
     server = server if host is None else replace(server, host=host)
     server = server if port is None else replace(server, port=port)
     _log_to_stderr(debug=debug)
+    for note in config.notes:
+        _log.info("%s", note)
     from trio_update.service import run  # the whole server, which `check` can do without
 
     try:
-        return run(replace(config, server=server), data_path=data_path, debug=debug)
-    except (DataPathHeld, StartFailed) as error:
+        return run(replace(config, server=server), kinds=kinds, data_path=data_path, debug=debug)
+    except (ConfigInvalid, KindInvalid, DataPathHeld, StartFailed) as error:
         say_error(str(error))
         return FAILED
 

@@ -83,10 +83,11 @@ def summary(status: StatusView) -> str:
 
 def _app_row(name: str, app: AppView) -> tuple[Cell, ...]:
     state = state_of(app)
-    version = "" if app.configured_type == "system" else app.version or UNKNOWN
+    packages = app.package_count is not None
+    version = "" if packages else app.version or UNKNOWN
     if state is State.UPDATE and version and app.remote_version:
         version = f"{version} → {app.remote_version}"
-    unit = " packages" if app.configured_type == "system" else ""
+    unit = " packages" if packages else ""
     return (
         Cell(name),
         Cell(app.configured_type, Tone.FAINT),

@@ -24,21 +24,24 @@ class CommitView(msgspec.Struct, frozen=True):
 
 
 class AppView(msgspec.Struct, frozen=True):
-    """One entry of ``version_info``, of whichever type."""
+    """One entry of ``version_info``, of whichever type: what it has tells what it is, so that no type must be known.
+
+    Only what is made of commits has hashes, and only the packages of the system a number of them.
+    """
 
     configured_type: str = ""
     channel: Text = ""
     version: Text = UNKNOWN
     remote_version: Text = UNKNOWN
-    current_hash: Text = UNKNOWN
-    remote_hash: Text = UNKNOWN
+    current_hash: Text = None
+    remote_hash: Text = None
     is_valid: bool = True
     is_dirty: bool = False
     corrupt: bool = False
     detached: bool = False
     commits_behind: tuple[CommitView, ...] = ()
     commits_behind_count: int = 0
-    package_count: int = 0
+    package_count: int | None = None
     rollback_version: Text = UNKNOWN
     kept_versions: tuple[str, ...] = ()
     remote_title: str = ""
@@ -53,7 +56,7 @@ class AppView(msgspec.Struct, frozen=True):
     @property
     def behind(self) -> int:
         """Commits (or packages) that an upgrade would bring."""
-        return max(self.commits_behind_count, len(self.commits_behind), self.package_count)
+        return max(self.commits_behind_count, len(self.commits_behind), self.package_count or 0)
 
 
 class StatusView(msgspec.Struct, frozen=True):
@@ -149,7 +152,7 @@ def state_of(app: AppView) -> State:
         return _why_invalid(app)
     if app.hold:
         return State.HELD
-    if app.configured_type == "system":
+    if app.package_count is not None:
         return State.UPDATE if app.package_count else State.CURRENT
     if app.remote_version in {None, UNKNOWN} and app.remote_hash in {None, UNKNOWN}:
         return State.UNKNOWN
@@ -167,8 +170,9 @@ def _why_invalid(app: AppView) -> State:
 def _has_update(app: AppView) -> bool:
     if app.behind:
         return True
-    if app.configured_type == "git_repo":
-        return UNKNOWN not in {app.current_hash, app.remote_hash} and app.current_hash != app.remote_hash
+    hashes = {app.current_hash, app.remote_hash}
+    if hashes != {None}:
+        return len(hashes - {None, UNKNOWN}) == 2
     ours, theirs = read_tag(app.version or ""), read_tag(app.remote_version or "")
     if ours and theirs:
         return theirs.key > ours.key

@@ -1,40 +1,45 @@
-"""``moonraker.conf`` → :class:`Config`: :func:`load_config`, and the values that it returns."""
+"""``moonraker.conf``, or code → :class:`Config`, judged by the kinds of apps that the caller knows.
 
-from trio_update.config.load import ConfigInvalid, load_config
+:func:`trio_update.load_config` and :func:`trio_update.parse_config` are this with the built-in kinds.
+"""
+
+from trio_update.config.code import judge_code
+from trio_update.config.convert import Rule, Table, listing, scalar
+from trio_update.config.kinds import AppKind
+from trio_update.config.load import ConfigInvalid, read_file, read_text
 from trio_update.config.names import check_app_name, check_branch_name, check_remote_url
+from trio_update.config.render import BadValue
 from trio_update.config.values import (
     AppConfig,
     Config,
     DisabledApp,
-    ExecutableConfig,
-    GitRepoConfig,
     HealthCheck,
     Problem,
     RefreshWindow,
-    ReleaseConfig,
     ServerConfig,
     UpdateManagerConfig,
-    WebConfig,
-    ZipConfig,
 )
 
 __all__ = [
     "AppConfig",
+    "AppKind",
+    "BadValue",
     "Config",
     "ConfigInvalid",
     "DisabledApp",
-    "ExecutableConfig",
-    "GitRepoConfig",
     "HealthCheck",
     "Problem",
     "RefreshWindow",
-    "ReleaseConfig",
+    "Rule",
     "ServerConfig",
+    "Table",
     "UpdateManagerConfig",
-    "WebConfig",
-    "ZipConfig",
     "check_app_name",
     "check_branch_name",
     "check_remote_url",
-    "load_config",
+    "judge_code",
+    "listing",
+    "read_file",
+    "read_text",
+    "scalar",
 ]

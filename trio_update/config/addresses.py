@@ -5,8 +5,9 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from trio_update.config.convert import BadValue, as_path
+from trio_update.config.convert import as_path
 from trio_update.config.names import check_host_name, check_remote_url, printable, split_url
+from trio_update.config.render import BadValue
 
 
 def as_remote(line: str) -> str:

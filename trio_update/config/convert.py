@@ -1,51 +1,68 @@
-"""Converters: an option's text → its value.  Pure, but for ``~``, which is the user's home.
+"""Rules: an option's text → its value, and back.  Pure, but for ``~``, which is the user's home.
 
-A converter takes the text as :class:`~trio_update.config.ini.Option` holds it and raises :class:`BadValue`, nothing
+A :class:`Rule` takes the text as :class:`~trio_update.config.ini.Option` holds it and raises :class:`BadValue`, nothing
 else.  It is made of a judge of one line (``as_…``; those of addresses are in :mod:`trio_update.config.addresses`), by
-:func:`scalar` for options of one value, by :func:`listing` for options that hold one entry a line.
+:func:`scalar` for options of one value, by :func:`listing` for options that hold one entry a line.  A kind of app says
+with them which options it has.
 """
 
 from __future__ import annotations
 
 import datetime
-import enum
 import math
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+from trio_update.config import render
 from trio_update.config.names import check_branch_name, has_control, printable
+from trio_update.config.render import BadValue, Render
 from trio_update.config.values import RefreshWindow
-from trio_update.model import AppType, Channel
+from trio_update.model import Channel
 
 T = TypeVar("T")
-E = TypeVar("E", bound=enum.StrEnum)
-Converter = Callable[[str], object]
+S = TypeVar("S", bound=str)
 # Looks at the disk: None, or why the path cannot be used.
 Look = Callable[[Path], str | None]
 
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 _RESERVED_FILES = (".version", "release_info.json")
-_NUMBER = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
+_NUMBER = re.compile(r"\d{1,9}(\.\d{1,40})?", re.ASCII)
 _PROJECT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?(?:\[[A-Za-z0-9._, -]*\])?")
 _REPO = re.compile(r"(?![-.])[A-Za-z0-9._-]+/(?![-.])[A-Za-z0-9._-]+")
 
 
-class BadValue(ValueError):
-    """A value that cannot be used.  ``offset`` counts lines from the option's own; ``str()`` says why."""
+@dataclass(frozen=True)
+class Rule:
+    """One option: how its text is read, and how a value that was given in code is written as such a text.
 
-    def __init__(self, why: str, offset: int = 0) -> None:
-        super().__init__(why)
-        self.offset = offset
+    ``used`` is false for an option that is accepted and has no effect yet, because nothing acts on it.
+    """
+
+    read: Callable[[str], object]
+    write: Render = render.line
+    used: bool = True
+
+    def __call__(self, text: str) -> object:
+        """The value.  Raises: BadValue."""
+        return self.read(text)
+
+    def not_yet(self) -> Rule:
+        """The same, for an option that has no effect in this version."""
+        return replace(self, used=False)
 
 
-def scalar(judge: Callable[[str], T]) -> Callable[[str], T]:
-    """A converter for an option that holds one value on one line."""
+Table = Mapping[str, Rule]
 
-    def convert(value: str) -> T:
+
+def scalar(judge: Callable[[str], object], write: Render = render.line) -> Rule:
+    """The rule of an option that holds one value on one line."""
+
+    def read(value: str) -> object:
         lines = _entries(value)
         if not lines:
             raise BadValue("has no value")
@@ -54,16 +71,16 @@ def scalar(judge: Callable[[str], T]) -> Callable[[str], T]:
             raise BadValue("takes one line and goes on here: an option of its own must not be indented", lines[1][0])
         return _judge_line(judge, *lines[0])
 
-    return convert
+    return Rule(read, write)
 
 
-def listing(judge: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
-    """A converter for an option that holds one entry a line; no line at all is an empty list."""
+def listing(judge: Callable[[str], object], write: Render = render.line) -> Rule:
+    """The rule of an option that holds one entry a line; no line at all is an empty list."""
 
-    def convert(value: str) -> tuple[T, ...]:
+    def read(value: str) -> tuple[object, ...]:
         return tuple(_judge_line(judge, offset, line) for offset, line in _entries(value))
 
-    return convert
+    return Rule(read, render.lines(write))
 
 
 def _entries(value: str) -> list[tuple[int, str]]:
@@ -89,8 +106,10 @@ def as_flag(line: str) -> bool:
     raise BadValue(f"must be True or False, not `{printable(line)}`")
 
 
-def as_choice(*choices: E) -> Callable[[str], E]:
-    def judge(line: str) -> E:
+def as_choice(*choices: S) -> Callable[[str], S]:
+    """One of these words, which are in lower case."""
+
+    def judge(line: str) -> S:
         for choice in choices:
             if line.lower() == choice:
                 return choice
@@ -99,8 +118,6 @@ def as_choice(*choices: E) -> Callable[[str], E]:
     return judge
 
 
-# The packages of the system are no section: `enable_system_updates` switches them.
-as_type = as_choice(*(kind for kind in AppType if kind is not AppType.SYSTEM))
 as_channel = as_choice(*Channel)
 
 
@@ -124,7 +141,9 @@ def as_hours(line: str) -> datetime.timedelta:
     hours = as_seconds(line)
     if hours > 24 * 3660:
         raise BadValue(f"must be at most ten years in hours, not `{printable(line)}`")
-    return datetime.timedelta(hours=hours)
+    if not (found := datetime.timedelta(hours=hours)):
+        raise BadValue(f"must be at least a microsecond, not `{printable(line)}`")
+    return found
 
 
 def as_window(line: str) -> RefreshWindow:
@@ -161,7 +180,10 @@ def as_inner_path(line: str) -> str:
     path = PurePosixPath(line)
     if path.is_absolute() or line.startswith("~") or ".." in path.parts or not path.parts:
         raise BadValue("must be a path below the app's folder, without `..`")
-    return str(path)
+    # Without the `./` that may stand before it, this would be read as something else the next time.
+    if (found := str(path)).strip() != found or found.startswith("~"):
+        raise BadValue("must not begin with `~`, and neither begin nor end with white space")
+    return found
 
 
 def as_persistent_file(line: str) -> str:
@@ -229,26 +251,29 @@ def as_project(line: str) -> str:
     return line
 
 
-def as_services(name: str) -> Callable[[str], tuple[str, ...]]:
-    """Services of app `name`, as words; also over several lines."""
+def services(name: str) -> Rule:
+    """Services of app `name`, as words; also over several lines.  A name with spaces stands on a line of its own."""
 
-    def convert(value: str) -> tuple[str, ...]:
+    def read(value: str) -> tuple[str, ...]:
         allowed = (name, "klipper", "moonraker")
         found: dict[str, None] = {}
         for offset, line in _entries(value):
-            for word in line.split():
+            for word in [name] if line == name else line.split():
                 if word not in allowed:
                     names = ", ".join(dict.fromkeys(allowed))
                     raise BadValue(f"may name {names}, not `{printable(word)}`", offset)
                 found[word] = None
         return tuple(found)
 
-    return convert
+    return Rule(read, render.lines(render.line))
 
 
-def as_hold(value: str) -> str:
-    """A reason for the user, over any number of lines."""
-    text = " ".join(listing(as_text)(value))
+def _read_hold(value: str) -> str:
+    text = " ".join(_judge_line(as_text, offset, line) for offset, line in _entries(value))
     if not text or text.lower() in _FALSE:
         raise BadValue("takes the reason as text; leave the option out when nothing holds the app")
     return text
+
+
+# A reason for the user, over any number of lines.
+hold = Rule(_read_hold, render.text)

@@ -41,6 +41,14 @@ def read_sources(path: Path) -> Sources:
     return Sources(tuple(reader.sections), tuple(reader.problems), tuple(reader.files), reader.incomplete)
 
 
+def sources_of(text: str, name: str) -> Sources:
+    """The sections of a text that is in no file; an include in it cannot be followed and is a problem."""
+    reader = _Reader()
+    reader.files.append(name)
+    reader.walk(None, name, text)
+    return Sources(tuple(reader.sections), tuple(reader.problems), tuple(reader.files), reader.incomplete)
+
+
 class _Unreadable(Exception):
     def __init__(self, why: str, line: int = 0) -> None:
         super().__init__(why)
@@ -72,19 +80,20 @@ class _Reader:
             self._tell_unreadable(file, exc, include)
             return
         self._open.append(real)
-        self._walk(path, text)
+        self.walk(path, file, text)
         self._open.pop()
 
-    def _walk(self, path: Path, text: str) -> None:
-        document = parse(text, str(path))
-        self.problems += [Problem(str(path), fault.line, fault.why) for fault in document.faults]
+    def walk(self, path: Path | None, file: str, text: str) -> None:
+        """Take the sections of a file's text, and those of what it includes; ``path`` None: it is in no file."""
+        document = parse(text, file)
+        self.problems += [Problem(file, fault.line, fault.why) for fault in document.faults]
         for section in document.sections:
             if section.name.split()[:1] == ["include"]:
                 self._include(path, section)
             else:
                 self.sections.append(section)
 
-    def _include(self, path: Path, section: Section) -> None:
+    def _include(self, path: Path | None, section: Section) -> None:
         self.problems += [Problem(section.file, fault.line, fault.why) for fault in section.faults]
         if section.options:
             why = "this option stands below an include and belongs to no section"
@@ -92,6 +101,9 @@ class _Reader:
         pattern = section.name.removeprefix("include").strip()
         if not pattern or has_control(pattern):
             self._tell_missing(section, "the include names no file")
+            return
+        if path is None:
+            self._tell_missing(section, "a configuration that is in no file cannot include one")
             return
         try:
             base, wanted = path.parent, Path(pattern).expanduser()

@@ -14,6 +14,8 @@ import re
 
 import msgspec
 
+from trio_update.config.values import place
+
 _COMMENT = re.compile(r"(?:^|(?<=\s))[#;].*", re.DOTALL)
 _OPTION = re.compile(r"([^:=]*)[:=](.*)", re.DOTALL)
 
@@ -48,6 +50,11 @@ class Section(msgspec.Struct, frozen=True):
     line: int
     options: tuple[Option, ...] = ()
     faults: tuple[Fault, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Where it begins."""
+        return place(self.file, self.line)
 
 
 class Document(msgspec.Struct, frozen=True):

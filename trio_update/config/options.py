@@ -11,12 +11,12 @@ import msgspec
 
 from trio_update.config import addresses as net
 from trio_update.config import convert as to
-from trio_update.config.convert import BadValue, Converter, Look, listing, scalar
+from trio_update.config import render
+from trio_update.config.convert import Look, Rule, Table, listing, scalar
 from trio_update.config.ini import Fault, Section
+from trio_update.config.kinds import LATER, Kinds
 from trio_update.config.names import printable
-from trio_update.model import AppType
-
-Table = Mapping[str, Converter]
+from trio_update.config.render import BadValue
 
 # What may be set for klipper and moonraker, whose places and origins are known.
 OVERRIDES = (
@@ -32,6 +32,9 @@ OVERRIDES = (
 )
 
 
+_NOT_YET = "is accepted and not used by this version yet"
+
+
 class ServiceProvider(enum.StrEnum):
     SYSTEMD_DBUS = "systemd_dbus"
     SYSTEMD_CLI = "systemd_cli"
@@ -40,21 +43,22 @@ class ServiceProvider(enum.StrEnum):
 
 
 class Reading(msgspec.Struct):
-    """A section's options: values by name, the lines they stand on, and every fault."""
+    """A section's options: values by name, the lines they stand on, every fault, and what has no effect yet."""
 
     values: dict[str, Any]
     lines: dict[str, int]
     faults: list[Fault]
+    unused: list[Fault] = []
 
 
 def update_manager_table() -> Table:
     """``[update_manager]``."""
     return {
         "enable_auto_refresh": scalar(to.as_flag),
-        "refresh_window": scalar(to.as_window),
-        "refresh_interval": scalar(to.as_hours),
-        "enable_system_updates": scalar(to.as_flag),
-        "enable_packagekit": scalar(to.as_flag),
+        "refresh_window": scalar(to.as_window, render.window),
+        "refresh_interval": scalar(to.as_hours, render.hours),
+        "enable_system_updates": scalar(to.as_flag).not_yet(),
+        "enable_packagekit": scalar(to.as_flag).not_yet(),
         "channel": scalar(to.as_channel),
     }
 
@@ -64,7 +68,7 @@ def server_table(look_file: Look) -> Table:
     return {
         "host": scalar(net.as_host),
         "port": scalar(to.as_integer(0, 65535)),
-        "moonraker_url": scalar(net.as_base_url),
+        "moonraker_url": scalar(net.as_base_url).not_yet(),
         "github_api_url": scalar(net.as_base_url),
         "github_url": scalar(net.as_base_url),
         "github_token_file": scalar(to.as_seen_path(look_file)),
@@ -77,110 +81,60 @@ def server_table(look_file: Look) -> Table:
 def foreign_tables() -> Mapping[str, Table]:
     """What is read of sections that belong to another server; the rest of them is none of our business."""
     return {
-        "server": {"klippy_uds_address": scalar(to.as_path)},
+        "server": {"klippy_uds_address": scalar(to.as_path).not_yet()},
         "authorization": {
-            "trusted_clients": listing(net.as_client),
+            "trusted_clients": listing(net.as_client).not_yet(),
             "cors_domains": listing(net.as_origin_pattern),
-            "enable_api_key": scalar(to.as_flag),
+            "enable_api_key": scalar(to.as_flag).not_yet(),
         },
     }
 
 
-def app_table(kind: AppType, name: str, look_folder: Look) -> Table:
+def app_table(kind: str, name: str, look_folder: Look, kinds: Kinds) -> Table:
     """``[update_manager NAME]`` of one type."""
-    common = _common(name, look_folder)
-    match kind:
-        case AppType.GIT_REPO:
-            return common | _git_repo()
-        case AppType.WEB:
-            return common | _release()
-        case AppType.ZIP:
-            return common | _release() | _packages() | _python_packages()
-        case AppType.EXECUTABLE:
-            return common | _release() | {"system_dependencies": scalar(to.as_inner_path)}
-        case _:
-            return common | _python()
+    own = kinds[kind].options if kind in kinds else LATER[kind].options
+    return {**_common(name, look_folder, kinds), **own}
 
 
-def override_table(name: str, look_folder: Look) -> Table:
+def override_table(kind: str, name: str, look_folder: Look, kinds: Kinds) -> Table:
     """``[update_manager klipper]`` and ``[update_manager moonraker]``."""
-    table = app_table(AppType.GIT_REPO, name, look_folder)
+    table = app_table(kind, name, look_folder, kinds)
     return {option: table[option] for option in OVERRIDES}
 
 
-def any_app_table(name: str, look_folder: Look) -> Table:
+def any_app_table(name: str, look_folder: Look, kinds: Kinds) -> Table:
     """All options of all types, for a section whose type is not known."""
-    table: dict[str, Converter] = {}
-    for kind in AppType:
-        table |= app_table(kind, name, look_folder)
+    table: dict[str, Rule] = {}
+    for kind in known_types(kinds):
+        table |= app_table(kind, name, look_folder, kinds)
     return table
 
 
-def required(kind: AppType) -> tuple[str, ...]:
+def required(kind: str, kinds: Kinds) -> tuple[str, ...]:
     """The options without which a section of this type means nothing."""
-    match kind:
-        case AppType.GIT_REPO:
-            return ("path", "origin")
-        case AppType.PYTHON:
-            return ("virtualenv",)
-        case _:
-            return ("path", "repo")
+    return kinds[kind].required if kind in kinds else LATER[kind].required
 
 
-def _common(name: str, look_folder: Look) -> dict[str, Converter]:
+def known_types(kinds: Kinds) -> tuple[str, ...]:
+    """What ``type`` may say, those included that cannot be managed yet."""
+    return tuple(dict.fromkeys((*kinds, *LATER)))
+
+
+def _common(name: str, look_folder: Look, kinds: Kinds) -> dict[str, Rule]:
     return {
-        "type": scalar(to.as_type),
+        "type": scalar(to.as_choice(*known_types(kinds))),
         "channel": scalar(to.as_channel),
         "path": scalar(to.as_seen_path(look_folder)),
-        "refresh_interval": scalar(to.as_hours),
+        "refresh_interval": scalar(to.as_hours, render.hours),
         "info_tags": listing(to.as_text),
         "report_anomalies": scalar(to.as_flag),
-        "managed_services": to.as_services(name),
+        "managed_services": to.services(name),
         "is_system_service": scalar(to.as_flag),
-        "health_command": scalar(to.as_command),
+        "health_command": scalar(to.as_command, render.command),
         "health_url": scalar(net.as_web_url),
         "health_timeout": scalar(to.as_seconds),
         "keep_versions": scalar(to.as_integer(0, 1000)),
-        "hold": to.as_hold,
-    }
-
-
-def _git_repo() -> dict[str, Converter]:
-    return {
-        "origin": scalar(net.as_remote),
-        "primary_branch": scalar(to.as_branch),
-        "pinned_commit": scalar(to.as_pin),
-        "moved_origin": scalar(net.as_remote),
-        "env": scalar(to.as_environment),
-        "venv_args": scalar(to.as_quoted),
-        "install_script": scalar(to.as_inner_path),
-        "pip_environment_variables": listing(to.as_assignment),
-        **_packages(),
-        **_python_packages(),
-    }
-
-
-def _packages() -> dict[str, Converter]:
-    return {"system_dependencies": scalar(to.as_inner_path), "enable_node_updates": scalar(to.as_flag)}
-
-
-def _python_packages() -> dict[str, Converter]:
-    return {"virtualenv": scalar(to.as_path), "requirements": scalar(to.as_inner_path)}
-
-
-def _release() -> dict[str, Converter]:
-    return {
-        "repo": scalar(to.as_repo),
-        "persistent_files": listing(to.as_persistent_file),
-        "forge_url": scalar(net.as_base_url),
-    }
-
-
-def _python() -> dict[str, Converter]:
-    return {
-        "virtualenv": scalar(to.as_path),
-        "project_name": scalar(to.as_project),
-        "primary_branch": scalar(to.as_branch),
+        "hold": to.hold,
     }
 
 
@@ -188,8 +142,8 @@ def read_options(section: Section, table: Table, *, foreign: bool = False) -> Re
     """Convert a section's options by `table`; in a `foreign` one everything that is not in the table is passed over."""
     reading = Reading({}, {}, [] if foreign else list(section.faults))
     for option in section.options:
-        converter = table.get(option.name)
-        if converter is None:
+        rule = table.get(option.name)
+        if rule is None:
             if not foreign:
                 reading.faults.append(Fault(option.line, _unknown(option.name, table)))
             continue
@@ -199,7 +153,9 @@ def read_options(section: Section, table: Table, *, foreign: bool = False) -> Re
             continue
         reading.lines[option.name] = option.line
         try:
-            reading.values[option.name] = converter(option.value)
+            reading.values[option.name] = rule(option.value)
+            if not rule.used:
+                reading.unused.append(Fault(option.line, f"'{option.name}' {_NOT_YET}"))
         except BadValue as exc:
             reading.faults.append(Fault(option.line + exc.offset, f"'{option.name}' {exc}"))
     return reading

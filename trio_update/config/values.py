@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
+from msgspec.structs import force_setattr
 
-from trio_update.model import AppName, AppType, Channel
+from trio_update.config.names import split_url
+from trio_update.model import AppName, Channel
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """Something wrong in a configuration file, told with its place."""
+    """Something wrong in a configuration, told with its place.
+
+    ``line`` 0: in the file as a whole, or ``file`` says where in a configuration that was made in code.
+    """
 
     file: str
     line: int
     message: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.message}"
+        return f"{place(self.file, self.line)}: {self.message}"
+
+
+def place(file: str, line: int) -> str:
+    """Where something stands, as editors and compilers write it."""
+    return f"{file}:{line}" if line else file
 
 
 class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,83 +40,46 @@ class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float = 30.0
 
 
-class GitRepoConfig(msgspec.Struct, frozen=True, kw_only=True, tag="git_repo"):
-    """One ``[update_manager NAME]`` section of type ``git_repo``.  Paths are absolute, ``~`` expanded."""
+# Stands for services that were not given.  It is never seen: the struct puts the ones that it means in its place.
+_BY_NAME: tuple[str, ...] = ("",)
+
+
+class AppConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What every app's configuration says; each kind of app derives its own, tagged with its type.
+
+    Paths are absolute, ``~`` expanded, once a manager has judged them.  ``channel`` is a :class:`Channel` then; a kind
+    may have another default.  ``managed_services``, when not given, are the app's name, or none where the kind's
+    ``is_system_service`` says so.
+    """
+
+    is_system_service: ClassVar[bool] = True
 
     name: AppName
     path: Path
     channel: Channel = Channel.DEV
-    origin: str = ""
-    primary_branch: str = "master"
-    pinned_commit: str = ""
-    moved_origin: str = ""
-    virtualenv: Path | None = None
-    venv_args: str = ""
-    requirements: str = ""
-    system_dependencies: str = ""
-    install_script: str = ""
-    enable_node_updates: bool = False
-    pip_environment_variables: tuple[tuple[str, str], ...] = ()
     refresh_interval: datetime.timedelta | None = None
     info_tags: tuple[str, ...] = ()
     report_anomalies: bool = True
-    managed_services: tuple[str, ...] = ()
+    managed_services: tuple[str, ...] = _BY_NAME
     health: HealthCheck = HealthCheck()
     keep_versions: int = 2
     hold: str = ""
 
+    def __post_init__(self) -> None:
+        if self.managed_services == _BY_NAME:
+            force_setattr(self, "managed_services", (self.name,) if self.is_system_service else ())
 
-class ReleaseOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What sections of type ``web``, ``zip`` and ``executable`` have in common.
-
-    ``repo`` is ``owner/name`` at ``forge_url``, which is empty for GitHub; ``persistent_files`` are relative to
-    ``path``.
-    """
-
-    name: AppName
-    path: Path
-    repo: str
-    channel: Channel = Channel.STABLE
-    persistent_files: tuple[str, ...] = ()
-    forge_url: str = ""
-    refresh_interval: datetime.timedelta | None = None
-    info_tags: tuple[str, ...] = ()
-    report_anomalies: bool = True
-    managed_services: tuple[str, ...] = ()
-    health: HealthCheck = HealthCheck()
-    keep_versions: int = 2
-    hold: str = ""
-
-
-class WebConfig(ReleaseOptions, frozen=True, kw_only=True, tag="web"):
-    """A web client."""
-
-
-class ZipConfig(ReleaseOptions, frozen=True, kw_only=True, tag="zip"):
-    """An application that comes as an archive."""
-
-    virtualenv: Path | None = None
-    requirements: str = ""
-    system_dependencies: str = ""
-    enable_node_updates: bool = False
-
-
-class ExecutableConfig(ReleaseOptions, frozen=True, kw_only=True, tag="executable"):
-    """A single program."""
-
-    system_dependencies: str = ""
-
-
-# Every kind of app that can be managed; grows with the updaters.
-ReleaseConfig = WebConfig | ZipConfig | ExecutableConfig
-AppConfig = GitRepoConfig | ReleaseConfig
+    @property
+    def kept_inside(self) -> tuple[str, ...]:
+        """Paths in the app's folder that are the user's, and stay where they are whatever an update brings."""
+        return ()
 
 
 class DisabledApp(msgspec.Struct, frozen=True, kw_only=True):
     """A section that could not be used: the other apps are not affected."""
 
     name: str
-    type: AppType | None
+    type: str | None
     reasons: tuple[str, ...]
 
 
@@ -133,13 +107,16 @@ class UpdateManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """The ``[trio_update]`` section, with what is read of ``[server]`` and ``[authorization]``."""
+    """The ``[trio_update]`` section, with what is read of ``[server]`` and ``[authorization]``.
+
+    ``github_url``, when not given, is the web site that belongs to ``github_api_url``.
+    """
 
     host: str = "127.0.0.1"
     port: int = 7126
     moonraker_url: str = ""
     github_api_url: str = "https://api.github.com"
-    github_url: str = "https://github.com"
+    github_url: str = ""
     github_token_file: Path | None = None
     max_concurrent_refreshes: int = 8
     max_websocket_connections: int = 50
@@ -149,16 +126,30 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     cors_domains: tuple[str, ...] = ()
     enable_api_key: bool = True
 
+    def __post_init__(self) -> None:
+        if not self.github_url:
+            force_setattr(self, "github_url", _web_host(self.github_api_url))
+
+
+def _web_host(api_url: object) -> str:
+    parts = split_url(api_url) if isinstance(api_url, str) else None
+    # Only GitHub itself serves its API from a host of its own.  What cannot be a URL is told when it is judged.
+    if parts is None or parts.hostname == "api.github.com":
+        return "https://github.com"
+    return f"{parts.scheme}://{parts.netloc}"
+
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole configuration.  ``apps`` are in file order, klipper and moonraker last.
+    """A whole configuration, from a file or made in code.  ``apps`` are in file order, klipper and moonraker last.
 
-    ``problems`` holds everything that was reported and did not stop the start.
+    ``problems`` holds everything that was reported and did not stop the start; ``notes`` what is right and has no
+    effect yet.
     """
 
-    source: Path
+    source: Path | None = None
     update_manager: UpdateManagerConfig = UpdateManagerConfig()
     server: ServerConfig = ServerConfig()
     apps: tuple[AppConfig, ...] = ()
     disabled: tuple[DisabledApp, ...] = ()
     problems: tuple[Problem, ...] = ()
+    notes: tuple[Problem, ...] = ()

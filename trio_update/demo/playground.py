@@ -17,13 +17,13 @@ from urllib.parse import urlsplit
 
 import trio
 
-from trio_update.config import load_config
 from trio_update.config.values import ServerConfig
 from trio_update.demo.github.server import Fault, FaultKind, GitHub, serve_github
 from trio_update.demo.gitserver import serve_git
 from trio_update.demo.site import Site, build, describe, keep_slow_busy
 from trio_update.errors import CommandFailed, DataPathHeld, StartFailed
 from trio_update.service import serve
+from trio_update.updaters.kinds import load_config
 
 _log = logging.getLogger(__name__)
 

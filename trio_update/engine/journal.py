@@ -6,14 +6,26 @@ because then a damaged database would take the undo records with it.  An entry g
     PREPARING ──> OPEN ──> COMMITTED ──> (gone)
         │           └── undone (or, for what only goes forward, finished) ──> (gone)
         └── stages removed ──> (gone)
+
+An entry that this version cannot read, because it is damaged, was written by a newer version, or holds an effect that
+no known kind of app has, stays where it is: a later start that knows it settles it.  Until then its app cannot be
+updated in any way.  A hard recovery is no way out: which folders were exchanged and which are only staged stands in
+the entry alone, so that a fresh copy could take a half-changed folder's files for the user's, and a later start that
+knows the entry would undo it on top of the fresh copy.
 """
 
 from __future__ import annotations
 
 import enum
-import logging
+import functools
+import operator
 import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
 
 import msgspec
 import trio
@@ -22,10 +34,13 @@ from trio_update.errors import FileTrouble
 from trio_update.host.files import durable
 from trio_update.host.threads import in_thread
 from trio_update.model import AppName, JobId, JobKind
-from trio_update.updaters.base import Target
-from trio_update.updaters.effects import AnyEffect
+from trio_update.updaters.base import Effect, Target
 
-_log = logging.getLogger(__name__)
+# Of what an entry says besides its effects.  An entry that says none was written before there was one, and is of 1.
+SCHEMA = 1
+# The largest that was seen is some hundred kilobytes: paths of a large clone.  Far above, it is none of ours.
+_LARGEST = 64 << 20
+_NAME = re.compile(r"(?:(\d{1,18})\.)?(.+)\.json", re.DOTALL)
 
 
 class Phase(enum.StrEnum):
@@ -39,6 +54,7 @@ class Phase(enum.StrEnum):
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One app's part of a job.  ``attempts``: how many starts have tried to settle it."""
 
+    schema: int = SCHEMA
     job: JobId
     kind: JobKind
     app: AppName
@@ -47,59 +63,156 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     full: bool = False
     phase: Phase = Phase.PREPARING
     stages: tuple[str, ...] = ()
-    effects: tuple[AnyEffect, ...] = ()
+    effects: tuple[Effect, ...] = ()
     old: Target = Target("")
     new: Target = Target("")
     services: tuple[str, ...] = ()
     attempts: int = 0
 
 
+class _Header(msgspec.Struct):
+    """What can be read of an entry of any version.  A number of a job that no database could count on is damage."""
+
+    schema: int = 1
+    app: str = ""
+    job: Annotated[int, msgspec.Meta(ge=0, le=1 << 53)] = 0
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An entry that this version cannot settle.  ``app`` is empty when the entry does not tell it."""
+
+    path: Path
+    app: str
+    job: JobId
+    why: str
+
+    def concerns(self, app: AppName) -> bool:
+        """Whether it is about ``app``, or may be: the names that former versions gave to entries leave that open."""
+        if self.app:
+            return self.app == app
+        named = _NAME.fullmatch(self.path.name)
+        return named is not None and named[2] in {_file_name(app), _former_name(app)}
+
+    def advice(self) -> str:
+        """What a person can do about it."""
+        shown = os.fsencode(self.path).decode(errors="backslashreplace")
+        return (
+            f"An interrupted job ({self.job or 'unknown'}) cannot be settled, because its journal entry {shown} "
+            f"cannot be used: {self.why}. Start a trio-update that knows it; or see by hand that the app is whole, "
+            "remove that file, and recover the app"
+        )
+
+
+@dataclass(frozen=True)
+class Contents:
+    """All that is not settled, oldest first."""
+
+    entries: tuple[Entry, ...]
+    unreadable: tuple[Unreadable, ...]
+
+
 class Journal:
-    """Entries as files in ``folder``, one an app."""
+    """Entries as files in ``folder``, one an app.  ``effects``: what they may hold, each with a tag of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, effects: Sequence[type[Effect]]) -> None:
         self.folder = folder
+        # Read in two steps: an entry whose effects are not known still tells its app.
+        union: Any = functools.reduce(operator.or_, effects) if effects else None
+        self._effects = msgspec.json.Decoder(tuple[union, ...])
+        self._header = msgspec.json.Decoder(_Header)
+        self._stored = msgspec.json.Decoder(_Stored)
 
-    def _path(self, entry: Entry) -> Path:
-        return self.folder / f"{entry.job}.{_file_name(entry.app)}.json"
+    def _path(self, job: JobId, app: str) -> Path:
+        return self.folder / f"{job}.{_file_name(app)}.json"
 
     async def write(self, entry: Entry) -> None:
         """Make ``entry`` durable.  Raises: FileTrouble."""
-        await in_thread(durable.write_atomically, self._path(entry), msgspec.json.encode(entry))
+        await in_thread(durable.write_atomically, self._path(entry.job, entry.app), msgspec.json.encode(entry))
 
     async def close(self, entry: Entry) -> None:
         """Forget ``entry``: its app is whole."""
-        await in_thread(_remove_durably, self._path(entry))
+        await in_thread(_remove_durably, self._path(entry.job, entry.app))
 
     async def holds(self, entry: Entry) -> bool:
         """Whether ``entry`` is not forgotten; closing it may have failed only behind that."""
-        return await trio.Path(self._path(entry)).exists()
+        return await trio.Path(self._path(entry.job, entry.app)).exists()
 
     async def load(self) -> tuple[Entry, ...]:
-        """Everything that is not settled, oldest first.  An entry that cannot be read is set aside, loudly."""
-        return await in_thread(self._load)
+        """The entries that can be settled, oldest first.  Raises: FileTrouble."""
+        return (await self.read()).entries
 
-    def _load(self) -> tuple[Entry, ...]:
-        try:
+    async def read(self) -> Contents:
+        """Everything that is not settled.  Raises: FileTrouble when the folder cannot be read."""
+        return await in_thread(self._read)
+
+    def _read(self) -> Contents:
+        entries, unreadable = [], []
+        with durable.translated("read the journal in", self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            found = [entry for path in sorted(self.folder.glob("*.json")) if (entry := _read(path)) is not None]
+            for path in sorted(self.folder.glob("*.json")):
+                found = self._read_entry(path)
+                if isinstance(found, Entry):
+                    entries.append(found)
+                else:
+                    unreadable.append(found)
             for leftover in self.folder.glob(".*.tmp*"):
                 leftover.unlink()
-        except OSError as error:
-            raise FileTrouble("read the journal in", self.folder, error.errno, error.strerror or str(error)) from error
-        return tuple(sorted(found, key=lambda entry: entry.job))
-
-
-def _read(path: Path) -> Entry | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Entry)
-    except msgspec.DecodeError as error:
-        aside = path.with_suffix(".unreadable")
-        path.rename(aside)
-        _log.error(
-            "journal entry %s cannot be read (%s): look at the app by hand, the entry is kept as %s", path, error, aside
+        return Contents(
+            tuple(sorted(entries, key=lambda entry: entry.job)), tuple(sorted(unreadable, key=lambda entry: entry.job))
         )
-        return None
+
+    def _read_entry(self, path: Path) -> Entry | Unreadable:
+        header = _Header()
+        try:
+            data = _content(path)
+            header = self._header.decode(data)
+            entry = self._decode(header, data)
+            self._rename(path, entry)
+            return entry
+        except (OSError, FileTrouble, RecursionError, UnicodeDecodeError, msgspec.DecodeError, _NotUsable) as error:
+            return _unreadable(path, header, str(error))
+
+    def _decode(self, header: _Header, data: bytes) -> Entry:
+        if header.schema > SCHEMA:
+            raise _NotUsable(f"it was written by a newer version of trio-update (schema {header.schema})")
+        stored = self._stored.decode(data)
+        effects = self._effects.decode(stored.effects)
+        fields = {name: getattr(stored, name) for name in Entry.__struct_fields__}
+        return Entry(**(fields | {"effects": effects}))
+
+    def _rename(self, path: Path, entry: Entry) -> None:
+        """Give an entry that a former version wrote the name by which it is written and forgotten now."""
+        wanted = self._path(entry.job, entry.app)
+        if path != wanted:
+            durable.rename(path, wanted)
+
+
+class _Stored(Entry, frozen=True, kw_only=True):
+    """An entry whose effects are not decoded yet."""
+
+    effects: msgspec.Raw = msgspec.Raw(b"[]")  # type: ignore[assignment]  # not decoded yet
+
+
+class _NotUsable(Exception):
+    """Why an entry that can be read must not be used."""
+
+
+def _content(path: Path) -> bytes:
+    # A pipe in the place of a file would be waited for.
+    if not path.is_file():
+        raise _NotUsable("it is not a file")
+    with path.open("rb") as file:
+        data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise _NotUsable(f"it is larger than {_LARGEST >> 20} MiB")
+    return data
+
+
+def _unreadable(path: Path, header: _Header, why: str) -> Unreadable:
+    named = _NAME.fullmatch(path.name)
+    number = int(named[1] or 0) if named is not None else 0
+    return Unreadable(path, header.app, JobId(header.job or number), why)
 
 
 def _remove_durably(path: Path) -> None:
@@ -110,7 +223,13 @@ def _remove_durably(path: Path) -> None:
     durable.fsync_directory(path.parent)
 
 
-def _file_name(app: AppName) -> str:
+def _file_name(app: str) -> str:
+    """A name of a file that no other app has: letters, digits, ``_``, ``.`` and ``-``, the rest escaped."""
+    return quote(app, safe="", errors="surrogateescape")
+
+
+def _former_name(app: str) -> str:
+    """The name of former versions, which several apps could share."""
     return "".join(char if char.isalnum() or char in "-_" else "_" for char in app)
 
 

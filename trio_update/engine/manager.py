@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,7 +16,16 @@ from trio_update.engine.jobs import Job, JobRunner, Work
 from trio_update.engine.journal import Journal, holder_id
 from trio_update.engine.recovery import settle_all
 from trio_update.engine.refresh import Refresher, follow_schedule
-from trio_update.engine.startup import config_digest, keep_out, locked, make_folders, restore, tidy_saved
+from trio_update.engine.startup import (
+    config_digest,
+    keep_out,
+    kinds_of,
+    locked,
+    make_folders,
+    make_updaters,
+    restore,
+    tidy_saved,
+)
 from trio_update.engine.worker import Worker
 from trio_update.errors import OperationFailed, Reason, Refused
 from trio_update.events import Refreshed
@@ -31,8 +40,8 @@ from trio_update.host.services import NoServices, Services
 from trio_update.host.store import Store, open_store
 from trio_update.host.threads import in_thread
 from trio_update.model import AppName, AppStatus, JobKind, JobRecord, JobView, Outcome, Plan, Status
-from trio_update.updaters import make_updater
 from trio_update.updaters.base import Recover, Request, Rollback, Tools, Updater, Upgrade
+from trio_update.updaters.kinds import Kind, all_kinds, effects_of, judge_config
 
 _log = logging.getLogger(__name__)
 
@@ -231,19 +240,21 @@ async def open_manager(
     config: Config,
     *,
     data_path: Path,
+    kinds: Sequence[Kind] = (),
     debug: bool = False,
     services: Services | None = None,
     printer: PrintState | None = None,
 ) -> AsyncIterator[Manager]:
-    """Manage the apps of ``config`` while the context lasts.
+    """Manage the apps of ``config`` while the context lasts.  ``kinds``: of apps, besides the built-in ones.
 
     Settles what a former server left open before it yields; ends running jobs, their apps put back, when it is left.
     ``data_path`` holds the journal, the database and saved local changes; one manager at a time can use it.  This
     process becomes a subreaper (prctl(2)), so that nothing a command leaves behind escapes.
 
-    Raises: DataPathHeld, StartFailed.
+    Raises: ConfigInvalid, KindInvalid, DataPathHeld, StartFailed.
     """
-    await in_thread(keep_out, data_path, config.apps)
+    config = await in_thread(judge_config, config, kinds)
+    await in_thread(keep_out, data_path, config, kinds_of(config, all_kinds(kinds)))
     await in_thread(make_folders, data_path)
     with unwrapped(), locked(data_path):
         become_subreaper()
@@ -251,20 +262,22 @@ async def open_manager(
         if ended := await end_orphans(owner):
             _log.warning("ended %d processes that a former server had left", ended)
         await in_thread(tidy_saved, data_path)
-        async with _open(config, data_path, Runner(owner), debug, services, printer) as manager:
+        async with _open(config, all_kinds(kinds), data_path, Runner(owner), debug, services, printer) as manager:
             yield manager
 
 
 @asynccontextmanager
 async def _open(
     config: Config,
+    kinds: Sequence[Kind],
     data_path: Path,
     runner: Runner,
     debug: bool,
     services: Services | None,
     printer: PrintState | None,
 ) -> AsyncIterator[Manager]:
-    journal = Journal(data_path / "trio_update" / "journal")
+    journal = Journal(data_path / "trio_update" / "journal", effects_of(kinds))
+    kind_of = kinds_of(config, kinds)
     hub = Hub()
     async with (
         open_store(data_path / "database" / "trio_update.db") as (store, notice),
@@ -272,10 +285,10 @@ async def _open(
         open_forges(config.server, store, web, runner) as forges,
     ):
         tools = Tools(runner, web, forges, debug=debug)
-        updaters = {app.name: make_updater(app, tools) for app in config.apps}
+        updaters = make_updaters(config, kind_of, tools)
         problems = (*(str(problem) for problem in config.problems), *([notice] if notice else []))
         board = Board({app.name: app for app in config.apps}, problems)
-        changed = await restore(config, store, board, updaters)
+        changed = await restore(config, kind_of, store, board, updaters)
         last_id = await settle_all(journal, updaters, tools, store, board)
         async with trio.open_nursery() as nursery:
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from trio_update.engine.board import Board
 from trio_update.engine.history import earlier_after
-from trio_update.engine.journal import Entry, Journal, Phase
+from trio_update.engine.journal import Entry, Journal, Phase, Unreadable
 from trio_update.engine.transaction import MAX_ATTEMPTS, NotPutBack, NotTidied, settle
 from trio_update.errors import OperationFailed
 from trio_update.host.store import Store
@@ -28,21 +28,41 @@ async def settle_all(
     Then removes what killed commands left in the other apps.  Returns the highest job id that was ever given.
     """
     last = await store.last_job()
-    for entry in await journal.load():
+    contents = await journal.read()
+    blocked: set[AppName] = set()
+    for bad in contents.unreadable:
+        last = max(last, bad.job)
+        blocked |= _tell_unreadable(bad, updaters, board)
+    for entry in contents.entries:
         last = max(last, entry.job)
         if entry.app not in updaters:
             _log.warning("the interrupted update of %s waits: the app is not configured any more", entry.app)
+        elif entry.app in blocked:
+            # In which order the two changed the app is not known: neither is undone without the other.
+            _log.error("the interrupted update of %s (job %d) waits for the other one", entry.app, entry.job)
         elif entry.attempts >= MAX_ATTEMPTS:
             _give_up(entry, _tried_enough(entry), board)
         else:
             await _settle_one(journal, entry, updaters[entry.app], tools, store, board)
     for app, updater in updaters.items():
+        if app in blocked:
+            continue
         try:
             for done in await updater.tidy():
                 _log.warning("%s: removed what a killed command had left: %s", app, done)
         except OperationFailed as error:
             _log.warning("%s: %s", app, error)
     return last
+
+
+def _tell_unreadable(bad: Unreadable, updaters: Mapping[AppName, Updater], board: Board) -> set[AppName]:
+    """Make the app stuck; every one that it may be about, when the name of the entry leaves that open."""
+    advice = bad.advice()
+    concerned = {app for app in updaters if bad.concerns(app)}
+    _log.error("%s: %s", ", ".join(sorted(concerned)) or "an app that is not configured", advice)
+    for app in concerned:
+        board.set_stuck(app, advice)
+    return concerned
 
 
 async def _settle_one(

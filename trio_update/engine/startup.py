@@ -11,14 +11,15 @@ from pathlib import Path
 
 import msgspec
 
-from trio_update.config import AppConfig, Config, ExecutableConfig
+from trio_update.config import AppConfig, Config
 from trio_update.engine.board import Board
 from trio_update.errors import FileTrouble, StartFailed
 from trio_update.host.files.carry import TEMPORARY
 from trio_update.host.lock import InstanceLock
 from trio_update.host.store import Store
-from trio_update.model import AppName
-from trio_update.updaters.base import Updater
+from trio_update.model import AppName, AppStatus
+from trio_update.updaters.base import Tools, Updater
+from trio_update.updaters.kinds import Kind
 
 _log = logging.getLogger(__name__)
 
@@ -39,16 +40,28 @@ def locked(data_path: Path) -> Iterator[None]:
         yield
 
 
-async def restore(config: Config, store: Store, board: Board, updaters: Mapping[AppName, Updater]) -> list[AppName]:
+def kinds_of(config: Config, kinds: Sequence[Kind]) -> dict[AppName, Kind]:
+    """What kind of app each one is, once the configuration was judged by these kinds."""
+    by_config = {kind.config: kind for kind in kinds}
+    return {app.name: by_config[type(app)] for app in config.apps}
+
+
+def make_updaters(config: Config, kinds: Mapping[AppName, Kind], tools: Tools) -> dict[AppName, Updater]:
+    """The updater of each app."""
+    return {app.name: kinds[app.name].make(app, tools) for app in config.apps}
+
+
+async def restore(
+    config: Config, kinds: Mapping[AppName, Kind], store: Store, board: Board, updaters: Mapping[AppName, Updater]
+) -> list[AppName]:
     """Put the stored snapshots on the board.  Returns the apps that have none, or one of another configuration."""
-    stored = await store.snapshots()
+    types: dict[AppName, type[AppStatus]] = {app: kind.status for app, kind in kinds.items()}
+    stored = await store.snapshots(types)
     earlier = await store.earlier()
     changed = []
     for app in config.apps:
         digest, status = stored.get(app.name, ("", None))
-        initial = updaters[app.name].initial()
-        # A status of another kind belonged to an app of this name that is configured no more.
-        board.put(app.name, status if isinstance(status, type(initial)) else initial)
+        board.put(app.name, status if status is not None else updaters[app.name].initial())
         board.set_earlier(app.name, earlier.get(app.name, ()))
         if digest != config_digest(app):
             changed.append(app.name)
@@ -64,12 +77,11 @@ def make_folders(data_path: Path) -> None:
             raise StartFailed(f"DATA_PATH cannot be used: cannot make {folder}: {error.strerror}") from error
 
 
-def keep_out(data_path: Path, apps: Sequence[AppConfig]) -> None:
+def keep_out(data_path: Path, config: Config, kinds: Mapping[AppName, Kind]) -> None:
     """Refuse a DATA_PATH inside an app's folder: an update would take the journal with it.  Raises: StartFailed."""
     place = Path(os.path.realpath(data_path))
-    for app in apps:
-        # Of an executable's folder nothing is replaced but the program.
-        if not isinstance(app, ExecutableConfig) and place.is_relative_to(os.path.realpath(app.path)):
+    for app in config.apps:
+        if kinds[app.name].replaces_folder and place.is_relative_to(os.path.realpath(app.path)):
             raise StartFailed(
                 f"DATA_PATH {data_path} lies in the folder of {app.name}, {app.path}, which an update replaces: choose "
                 "another DATA_PATH, or another 'path' for the app"

@@ -71,7 +71,11 @@ class Worker:
             return
         if not isinstance(request, Recover):
             raise Refused(Reason.STUCK, f"{app} needs a recovery first: {why}")
-        for entry in await self.journal.load():
+        contents = await self.journal.read()
+        for bad in contents.unreadable:
+            if bad.concerns(app):
+                raise Refused(Reason.STUCK, bad.advice())
+        for entry in contents.entries:
             if entry.app == app:
                 job.report(f"Trying again to put {app} back")
                 await self._try_settle(job, entry, hard=request.hard)
@@ -133,10 +137,11 @@ class Worker:
     async def _activate(self, job: Job, updater: Updater) -> None:
         """Restart what belongs to the app, and see that it is well."""
         await self._restart(job, updater)
-        if updater.health.command or updater.health.url or self.services.manages:
+        health = updater.config.health
+        if health.command or health.url or self.services.manages:
             job.report("Checking the app's health")
         await check_health(
-            updater.health, self.services, updater.config.managed_services, self.tools.processes, updater.config.path
+            health, self.services, updater.config.managed_services, self.tools.processes, updater.config.path
         )
 
     async def _restart(self, job: Job, updater: Updater) -> None:

@@ -12,13 +12,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import msgspec
 import trio
 
 from trio_update.errors import OperationFailed, StartFailed
-from trio_update.model import AppName, AppStatus, JobId, JobRecord, Release
+from trio_update.model import AppName, JobId, JobRecord, Release
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -61,14 +61,19 @@ class Store:
         self._path = path
         self._turn = trio.CapacityLimiter(1)
 
-    async def snapshots(self) -> dict[AppName, tuple[str, AppStatus]]:
-        """The last status of every app, with the digest of the configuration that it was made under."""
-        rows = await self._run(lambda db: db.execute("SELECT app, config, data FROM snapshot").fetchall())
-        # mypy has no name for the type of a union that is passed as a value.
-        kind = cast("type[AppStatus]", AppStatus)
-        return {app: (config, status) for app, config, data in rows if (status := _decode(data, kind)) is not None}
+    async def snapshots(self, types: Mapping[AppName, type[T]]) -> dict[AppName, tuple[str, T]]:
+        """The last status of these apps, each as its type says, with the digest of the configuration it was made under.
 
-    async def save_snapshot(self, app: AppName, config: str, status: AppStatus) -> None:
+        One that was made by another kind of app of the same name does not count.
+        """
+        rows = await self._run(lambda db: db.execute("SELECT app, config, data FROM snapshot").fetchall())
+        return {
+            app: (config, status)
+            for app, config, data in rows
+            if app in types and (status := _decode(data, types[app])) is not None
+        }
+
+    async def save_snapshot(self, app: AppName, config: str, status: msgspec.Struct) -> None:
         data = msgspec.json.encode(status)
         await self._run(lambda db: db.execute("INSERT OR REPLACE INTO snapshot VALUES (?, ?, ?)", (app, config, data)))
 
@@ -179,7 +184,7 @@ class Store:
 def _decode(data: bytes, kind: type[T]) -> T | None:
     try:
         return msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         # Written by another version of ours: a memory less, and no reason to stop.
         _log.warning("skipped an unreadable record of the database: %s", error)
         return None

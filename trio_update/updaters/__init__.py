@@ -1,15 +1,5 @@
-"""One updater a kind of app: looks, plans, prepares; never commits by itself."""
+"""One folder for each kind of app, whose updater looks, decides and prepares; it never commits by itself.
 
-from __future__ import annotations
-
-from trio_update.config import AppConfig, GitRepoConfig
-from trio_update.updaters.base import Tools, Updater
-from trio_update.updaters.git.updater import GitRepo
-from trio_update.updaters.release.updater import ReleaseApp
-
-
-def make_updater(config: AppConfig, tools: Tools) -> Updater:
-    """The updater for one configured app."""
-    if isinstance(config, GitRepoConfig):
-        return GitRepo(config, tools)
-    return ReleaseApp(config, tools)
+:mod:`trio_update.updaters.kinds` lists them.  Nothing is imported here: a configuration is checked with the kinds
+alone.
+"""

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from trio_update.config import AppConfig, HealthCheck
+from trio_update.config import AppConfig
 from trio_update.errors import Refusal
+from trio_update.host.files.tools import Files
 from trio_update.host.forge.base import Forges
 from trio_update.host.http.client import Web
 from trio_update.host.processes.runner import Runner
@@ -24,11 +25,21 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Tools:
-    """What an updater and its effects work with.  ``clock`` tells unix seconds; ``debug`` as ``serve --debug`` says."""
+    """What an updater and its effects work with.
+
+    Attributes:
+        processes: Runs commands, each in a process group that an abort ends as a whole.
+        http: Asks and downloads, with limits on time and size.
+        forges: GitHub and its like, within their rate limits.
+        files: Durable operations on files.
+        clock: Tells unix seconds.
+        debug: As ``serve --debug`` says.
+    """
 
     processes: Runner
     http: Web
     forges: Forges
+    files: Files = field(default_factory=Files)
     clock: Callable[[], float] = time.time
     debug: bool = False
 
@@ -141,9 +152,6 @@ class Updater(Protocol):
 
     @property
     def config(self) -> AppConfig: ...
-
-    @property
-    def health(self) -> HealthCheck: ...
 
     def initial(self) -> AppStatus:
         """What is known before anything was looked at."""

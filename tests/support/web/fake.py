@@ -18,7 +18,6 @@ from trio_update.model import (
     AppName,
     Channel,
     Commit,
-    GitStatus,
     JobId,
     JobKind,
     JobRecord,
@@ -29,6 +28,7 @@ from trio_update.model import (
     Status,
     Unknown,
 )
+from trio_update.updaters.git.kind import GitStatus
 
 EVIL = "<img src=x onerror=alert(1)> & more"
 EVIL_ESCAPED = "&lt;img src=x onerror=alert(1)&gt; &amp; more"

@@ -166,9 +166,6 @@ class ReplaceClone(msgspec.Struct, frozen=True, kw_only=True, tag="replace_clone
         )
 
 
-GitEffect = MoveHead | RestoreHead | ReplaceClone
-
-
 async def expect_clean(repository: Repository, commit: str) -> None:
     """Check that HEAD is ``commit`` and that no tracked file differs from it."""
     tree = await repository.status()

@@ -11,7 +11,6 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from trio_update.config import GitRepoConfig
 from trio_update.host.git.folder import GitFolder
 from trio_update.host.git.output import (
     RemoteAddress,
@@ -22,7 +21,8 @@ from trio_update.host.git.output import (
     text,
     without_password,
 )
-from trio_update.model import Channel, Commit, GitStatus, Unknown
+from trio_update.model import Channel, Commit, Unknown
+from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
 from trio_update.versions import GitVersion, Stage, read_tag
 
 SOURCE_SUFFIXES = (b".py", b".c", b".cpp")

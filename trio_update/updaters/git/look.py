@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from trio_update.config import GitRepoConfig
 from trio_update.errors import CommandFailed, OperationFailed
 from trio_update.host.git.command import explain
 from trio_update.host.git.folder import GitFolder, survey
@@ -18,6 +17,7 @@ from trio_update.host.git.repository import Report, Repository
 from trio_update.host.threads import in_thread
 from trio_update.model import Channel
 from trio_update.updaters.git.judge import Facts, Pin, Tracking, choose_tag, track
+from trio_update.updaters.git.kind import GitRepoConfig
 from trio_update.updaters.git.memory import Memory
 from trio_update.versions import GitVersion
 

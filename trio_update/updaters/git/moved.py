@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from trio_update.config import GitRepoConfig
 from trio_update.errors import OperationFailed
 from trio_update.host.git.folder import survey
 from trio_update.host.git.output import read_address
 from trio_update.host.git.repository import Repository
 from trio_update.host.http.client import redirect_of
 from trio_update.host.threads import in_thread
+from trio_update.updaters.git.kind import GitRepoConfig
 
 
 async def follow_move(config: GitRepoConfig, repository: Repository) -> bool:

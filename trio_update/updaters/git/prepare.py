@@ -6,17 +6,16 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from trio_update.config import GitRepoConfig
 from trio_update.errors import OperationFailed, Reason, Refused
 from trio_update.host.files import durable
 from trio_update.host.git.folder import GitFolder
 from trio_update.host.git.output import Settings, text
 from trio_update.host.git.repository import Repository
 from trio_update.host.threads import in_thread
-from trio_update.model import GitStatus
 from trio_update.updaters.base import Prepared, Report, Rollback, Target, Workshop
 from trio_update.updaters.git.effects import MoveHead, RestoreHead
 from trio_update.updaters.git.judge import Facts
+from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
 from trio_update.updaters.git.memory import short_version
 from trio_update.versions import read_tag
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import trio
 
-from trio_update.config import GitRepoConfig
 from trio_update.errors import CommandFailed, FileTrouble, OperationFailed, Reason, Refused
 from trio_update.host.files import durable
 from trio_update.host.git.command import git_environment
@@ -19,9 +18,9 @@ from trio_update.host.git.repair import is_connected
 from trio_update.host.git.repository import Repository, clone
 from trio_update.host.processes.runner import Runner
 from trio_update.host.threads import in_thread
-from trio_update.model import GitStatus
 from trio_update.updaters.base import Prepared, Report, Target, Workshop
 from trio_update.updaters.git.effects import ReplaceClone, carry_untracked, expect_clean
+from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
 from trio_update.updaters.git.memory import short_version
 
 # A shallow clone is made again a little deeper than the old one was, so that the former commit is in it.

@@ -8,7 +8,6 @@ from pathlib import Path
 import trio
 from msgspec.structs import replace
 
-from trio_update.config import GitRepoConfig, HealthCheck
 from trio_update.errors import CommandFailed, OperationFailed, Reason, Refused
 from trio_update.host.files import durable
 from trio_update.host.git.folder import survey
@@ -16,9 +15,10 @@ from trio_update.host.git.output import Settings
 from trio_update.host.git.repair import clear_locks, repair
 from trio_update.host.git.repository import Repository
 from trio_update.host.threads import in_thread
-from trio_update.model import AppStatus, GitStatus, Plan, Unknown
+from trio_update.model import AppStatus, Plan, Unknown
 from trio_update.updaters.base import Decision, Prepared, Recover, Report, Request, Rollback, Tools, Workshop
 from trio_update.updaters.git.judge import Facts, judge, unreachable, unreadable
+from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
 from trio_update.updaters.git.look import Corrupt, Unreachable, look
 from trio_update.updaters.git.memory import Memory
 from trio_update.updaters.git.moved import follow_move
@@ -45,10 +45,6 @@ class GitRepo:
     config: GitRepoConfig
     tools: Tools
     _memory: Memory = field(default_factory=Memory)
-
-    @property
-    def health(self) -> HealthCheck:
-        return self.config.health
 
     @property
     def repository(self) -> Repository:

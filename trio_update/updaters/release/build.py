@@ -10,7 +10,6 @@ from pathlib import Path
 
 import trio
 
-from trio_update.config import ReleaseConfig, WebConfig, ZipConfig
 from trio_update.errors import OperationFailed, Reason, Refused
 from trio_update.host.archive.extract import Archive, BadArchive, pack, read_archive
 from trio_update.host.files import durable
@@ -31,6 +30,7 @@ from trio_update.updaters.release.files import (
     unpack,
 )
 from trio_update.updaters.release.info import RELEASE_INFO, NoReleaseInfo, read_release_info, with_version
+from trio_update.updaters.release.kind import ReleaseConfig
 from trio_update.updaters.release.look import MARKS, Look, Place, named, persistent_of, wanted_of
 from trio_update.updaters.release.obtain import Obtained, Source, check_cancelled, make_ready
 from trio_update.updaters.release.persistent import carry_persistent, folders_of_others, mounts_inside
@@ -146,7 +146,7 @@ class Builder:
     def _settle_version(self, tree: Path, tag: str) -> str:
         """What the folder will say its version is; the tag's, even if the authors forgot to write it there."""
         try:
-            info = read_release_info(tree, web=isinstance(self.config, WebConfig))
+            info = read_release_info(tree, web=self.config.has_old_marks)
         except NoReleaseInfo as error:
             why = str(error).replace(str(tree), "the archive")
             raise OperationFailed(f"release {tag} cannot be installed: {why}") from error
@@ -162,11 +162,11 @@ class Builder:
         return tag
 
     def _refuse_new_dependencies(self, tree: Path, version: str) -> None:
-        if not isinstance(self.config, ZipConfig) or not self.seen.exists:
+        if not self.seen.exists:
             return
-        wanted = [self.config.requirements, self.config.system_dependencies]
-        wanted += ["package.json", "package-lock.json"] if self.config.enable_node_updates else []
-        changed = [name for name in wanted if name and content_of(self.live / name) != content_of(tree / name)]
+        changed = [
+            name for name in self.config.dependency_files if content_of(self.live / name) != content_of(tree / name)
+        ]
         if changed:
             raise Refused(
                 Reason.INVALID,

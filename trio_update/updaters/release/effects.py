@@ -168,6 +168,3 @@ class Shelve(msgspec.Struct, frozen=True, kw_only=True, tag="shelve"):
                 shelf.path.mkdir(exist_ok=True)
             durable.remove_tree(shelf.replaced)
             durable.rename(Path(self.old_tree), shelf.replaced)
-
-
-ReleaseEffect = Switch | Shelve

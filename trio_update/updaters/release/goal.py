@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from trio_update.config import ReleaseConfig
 from trio_update.errors import OperationFailed, Reason, Refused
-from trio_update.model import ReleaseStatus, RemoteRelease
+from trio_update.model import RemoteRelease
 from trio_update.updaters.base import Recover, Request, Rollback
+from trio_update.updaters.release.kind import ReleaseConfig, ReleaseStatus
 from trio_update.updaters.release.look import Look
 from trio_update.updaters.release.obtain import Goal, Source, find_kept
 from trio_update.updaters.release.pick import is_earlier, is_newer, pick_asset, same_version

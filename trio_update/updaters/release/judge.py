@@ -6,24 +6,18 @@ import time
 
 from msgspec.structs import replace
 
-from trio_update.config import ExecutableConfig, ReleaseConfig, WebConfig, ZipConfig
 from trio_update.errors import OperationFailed
-from trio_update.model import Channel, ExecutableStatus, ReleaseStatus, RemoteRelease, Unknown, WebStatus, ZipStatus
+from trio_update.model import Channel, RemoteRelease, Unknown
+from trio_update.updaters.release.kind import ReleaseConfig, ReleaseStatus
 from trio_update.updaters.release.look import Look, named
 from trio_update.updaters.release.pick import is_earlier, is_newer, pick_asset
-
-_KINDS: dict[type[ReleaseConfig], type[ReleaseStatus]] = {
-    WebConfig: WebStatus,
-    ZipConfig: ZipStatus,
-    ExecutableConfig: ExecutableStatus,
-}
 
 
 def initial_status(config: ReleaseConfig, *, debug: bool) -> ReleaseStatus:
     """What is known before anything was looked at."""
     unseen = Unknown("not looked at yet")
     owner, _, name = config.repo.partition("/")
-    return _KINDS[type(config)](
+    return config.status(
         name=config.name,
         channel=config.channel,
         channel_invalid=config.channel is Channel.DEV,

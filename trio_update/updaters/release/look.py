@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trio_update.config import ExecutableConfig, ReleaseConfig, WebConfig, ZipConfig
 from trio_update.errors import OperationFailed
 from trio_update.host.archive.extract import Archive, read_archive
 from trio_update.host.files.durable import translated
@@ -18,6 +17,7 @@ from trio_update.updaters.release.info import (
     ReleaseInfo,
     read_release_info,
 )
+from trio_update.updaters.release.kind import ReleaseConfig
 from trio_update.updaters.release.persistent import found_persistent
 from trio_update.updaters.release.shelf import Kept, Shelf
 
@@ -70,7 +70,7 @@ class Memory:
 
 
 def place_of(config: ReleaseConfig) -> Place:
-    return Place(Path(os.path.realpath(config.path)), isinstance(config, ExecutableConfig))
+    return Place(Path(os.path.realpath(config.path)), config.is_program)
 
 
 def look(config: ReleaseConfig, memory: Memory) -> Look:
@@ -83,7 +83,7 @@ def look(config: ReleaseConfig, memory: Memory) -> Look:
         why = f"there is no folder {config.path}"
         return Look(place, broken="" if hopeless else why, hopeless=hopeless, kept=place.shelf.kept())
     try:
-        info = read_release_info(place.folder, web=isinstance(config, WebConfig), executable=place.executable)
+        info = read_release_info(place.folder, web=config.has_old_marks, executable=place.executable)
     except NoReleaseInfo as error:
         return Look(place, exists=True, broken=str(error), hopeless=hopeless, kept=place.shelf.kept())
     kept = place.shelf.kept()
@@ -155,7 +155,7 @@ def persistent_of(config: ReleaseConfig, folder: Path) -> tuple[bytes, ...]:
 def wanted_of(config: ReleaseConfig, folder: Path) -> tuple[str, ...]:
     """What stays the user's in ``folder``, if it is there; a virtual environment inside it included."""
     wanted = list(config.persistent_files)
-    if isinstance(config, ZipConfig) and (inside := config.virtualenv) is not None:
+    if (inside := config.environment) is not None:
         bases = [base for base in (config.path, folder) if base in inside.parents]
         wanted += [str(inside.relative_to(base)) for base in bases]
     return tuple(wanted)

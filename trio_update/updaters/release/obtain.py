@@ -7,7 +7,6 @@ from pathlib import Path
 
 import trio
 
-from trio_update.config import ReleaseConfig
 from trio_update.errors import OperationFailed, Reason, Refused
 from trio_update.host.files import durable
 from trio_update.host.forge.base import Forge, NoSuchRelease, Purpose
@@ -16,6 +15,7 @@ from trio_update.host.http.download import download
 from trio_update.host.threads import in_thread
 from trio_update.model import RemoteRelease
 from trio_update.updaters.base import Report
+from trio_update.updaters.release.kind import ReleaseConfig
 from trio_update.updaters.release.pick import pick_asset, same_version, spellings
 from trio_update.updaters.release.shelf import Kept, Record, Shelf, write_record
 

@@ -9,17 +9,17 @@ from pathlib import Path
 import trio
 from msgspec.structs import replace
 
-from trio_update.config import HealthCheck, ReleaseConfig
 from trio_update.errors import FileTrouble, OperationFailed, Reason, Refused
 from trio_update.host.files import durable
 from trio_update.host.forge.base import Forge, Purpose
 from trio_update.host.threads import in_thread
-from trio_update.model import AppStatus, Channel, Plan, ReleaseStatus, RemoteRelease, Unknown
+from trio_update.model import AppStatus, Channel, Plan, RemoteRelease, Unknown
 from trio_update.updaters.base import Decision, Prepared, Recover, Report, Request, Rollback, Target, Tools, Workshop
 from trio_update.updaters.release.build import Builder, start
 from trio_update.updaters.release.goal import Goals
 from trio_update.updaters.release.info import RELEASE_INFO
 from trio_update.updaters.release.judge import initial_status, judge, lacks_asset, repo_of, unreachable
+from trio_update.updaters.release.kind import ReleaseConfig, ReleaseStatus
 from trio_update.updaters.release.look import Look, Memory, look
 from trio_update.updaters.release.obtain import Source
 from trio_update.updaters.release.pick import is_newer, pick_asset
@@ -39,10 +39,6 @@ class ReleaseApp:
     def forge(self) -> Forge:
         """Where the app's releases are."""
         return self.tools.forges.forge(self.config.forge_url)
-
-    @property
-    def health(self) -> HealthCheck:
-        return self.config.health
 
     def initial(self) -> ReleaseStatus:
         return initial_status(self.config, debug=self.tools.debug)

@@ -1,0 +1,91 @@
+"""Git clones as a kind of app: what a section may say, and what the status shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from trio_update.config import AppConfig, render
+from trio_update.config import addresses as net
+from trio_update.config import convert as to
+from trio_update.config.convert import listing, scalar
+from trio_update.model import AppStatus, Channel, Commit, Unknown
+from trio_update.updaters.kinds import Kind
+
+if TYPE_CHECKING:
+    from trio_update.updaters.base import Effect, Tools, Updater
+
+
+class GitRepoConfig(AppConfig, frozen=True, kw_only=True, tag="git_repo"):
+    """One ``[update_manager NAME]`` section of type ``git_repo``."""
+
+    channel: Channel = Channel.DEV
+    origin: str = ""
+    primary_branch: str = "master"
+    pinned_commit: str = ""
+    moved_origin: str = ""
+    virtualenv: Path | None = None
+    venv_args: str = ""
+    requirements: str = ""
+    system_dependencies: str = ""
+    install_script: str = ""
+    enable_node_updates: bool = False
+    pip_environment_variables: tuple[tuple[str, str], ...] = ()
+
+
+class GitStatus(AppStatus, frozen=True, kw_only=True, tag="git_repo"):
+    """State of a git clone (reference: "Git Repo Status")."""
+
+    detected_type: Literal["git_repo"] = "git_repo"
+    full_version_string: str | Unknown
+    current_hash: str | Unknown
+    remote_hash: str | Unknown
+    remote_alias: str | Unknown
+    remote_url: str | Unknown
+    recovery_url: str | Unknown
+    branch: str | Unknown
+    is_dirty: bool = False
+    corrupt: bool = False
+    pristine: bool = False
+    detached: bool = False
+    commits_behind: tuple[Commit, ...] = ()
+    commits_behind_count: int = 0
+    git_messages: tuple[str, ...] = ()
+
+
+def _effects() -> tuple[type[Effect], ...]:
+    from trio_update.updaters.git.effects import MoveHead, ReplaceClone, RestoreHead
+
+    return (MoveHead, RestoreHead, ReplaceClone)
+
+
+def _make(config: GitRepoConfig, tools: Tools) -> Updater:
+    from trio_update.updaters.git.updater import GitRepo
+
+    return GitRepo(config, tools)
+
+
+GIT_REPO = Kind(
+    config=GitRepoConfig,
+    status=GitStatus,
+    options={
+        "origin": scalar(net.as_remote),
+        "primary_branch": scalar(to.as_branch),
+        "pinned_commit": scalar(to.as_pin),
+        "moved_origin": scalar(net.as_remote),
+        "env": scalar(to.as_environment).not_yet(),
+        "virtualenv": scalar(to.as_path).not_yet(),
+        "venv_args": scalar(to.as_quoted).not_yet(),
+        # Read to refuse an upgrade that needs other packages than the installed version does.
+        "requirements": scalar(to.as_inner_path),
+        "system_dependencies": scalar(to.as_inner_path),
+        "install_script": scalar(to.as_inner_path),
+        "enable_node_updates": scalar(to.as_flag),
+        "pip_environment_variables": listing(to.as_assignment, render.assignment).not_yet(),
+    },
+    required=("path", "origin"),
+    effects=_effects,
+    make=_make,
+    # A hard recovery does; untracked files come along.
+    keeps_strangers=True,
+)
