@@ -33,6 +33,8 @@ class Reason(enum.StrEnum):
     NOT_SUPPORTED = "not_supported"
     BAD_VERSION = "bad_version"
     STUCK = "stuck"
+    NO_SPACE = "no_space"
+    PLAN_CHANGED = "plan_changed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,9 +119,15 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What an upgrade of one app would do.  ``refusals`` not empty: it would be refused, for these reasons."""
+    """What an upgrade of one app would do.  ``refusals`` not empty: it would be refused, for these reasons.
+
+    ``plan_id`` stays the same as long as the same would be done.  ``disk_needed`` is an upper bound in bytes, so is
+    ``download_bytes``; ``disk_free`` is what this user can still write.  The asset's fields are of apps that come as
+    one.
+    """
 
     name: AppName
+    plan_id: str = ""
     up_to_date: bool
     from_version: str | Unknown
     to_version: str | Unknown
@@ -130,6 +136,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     commits: tuple[Commit, ...] = ()
     commits_count: int = 0
     release_notes: str = ""
+    asset_name: str = ""
+    asset_size: int | None = None
+    asset_digest: str = ""
     download_bytes: int | Unknown = Unknown("not told")
     packages_install: tuple[str, ...] = ()
     packages_upgrade: tuple[str, ...] = ()

@@ -259,7 +259,7 @@ async def test_a_job_takes_the_app_from_a_refresh_that_hangs(site: Site) -> None
 async def test_an_unexpected_error_ends_its_job_only(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     await site.add("one")
     async with site.manager() as (manager, listener):
-        monkeypatch.setattr("trio_update.updaters.git.prepare.collisions", lambda *_: 1 / 0)
+        monkeypatch.setattr("trio_update.updaters.git.change.collisions", lambda *_: 1 / 0)
         with pytest.raises(OperationFailed, match="failed unexpectedly: ZeroDivisionError"):
             await manager.upgrade("one", who="test")
         assert listener.shape()[-2:] == [("one", True), "status"]

@@ -233,9 +233,9 @@ async def test_a_folder_that_does_not_say_what_it_is(site: ReleaseSite, case: st
         assert status.version == Unknown(warning)
         # The releases are those of the configured repo.
         assert (status.owner, status.repo_name, status.remote_version) == ("ada", "app", "v2.0.0")
-        await site.expect_failure(manager, why, "Recover it first")
+        message = await site.expect_failure(manager, why, "Recover it first")
         (plan,) = await manager.plan("app")
-        assert plan.refusals == (warning,)
+        assert plan.refusals == (message,) == (f"app cannot be updated: {warning}. Recover it first.",)
         if site.kind == "executable":
             await site.expect_failure(manager, "write release_info.json by hand", recover=True)
         else:
@@ -369,10 +369,10 @@ async def test_a_file_in_the_folders_place(site: ReleaseSite) -> None:
     async with site.manager(path=site.folder / "apps" / "plain") as (manager, _):
         (warning,) = status_of(manager).warnings
         assert f"{site.folder / 'apps' / 'plain'} is not a folder" in warning
-        await site.expect_failure(manager, "is not a folder")
+        message = await site.expect_failure(manager, "is not a folder")
         await site.expect_failure(manager, "is not a folder", recover=True)
         (plan,) = await manager.plan("app")
-        assert plan.refusals == (warning,)
+        assert plan.refusals == (message,) == (f"app cannot be updated: {warning}",)
 
 
 @pytest.mark.parametrize("absolute", [True, False])

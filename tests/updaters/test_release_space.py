@@ -13,7 +13,7 @@ import pytest
 from tests.support.mounts import MOUNTS, tmpfs
 from tests.support.releases import PROGRAM, ReleaseSite, behind, content_of, make_zip, said, status_of, tree
 from trio_update.demo.github.server import GitHub, SimAsset
-from trio_update.errors import OperationFailed
+from trio_update.errors import Reason, Refused
 from trio_update.host.files import durable
 from trio_update.host.forge import github as forge
 
@@ -74,7 +74,8 @@ async def test_a_program_that_would_not_fit_twice_is_not_copied(small: Small) ->
     site = small("executable")
     site.publish("v3.0.0", SimAsset(name=PROGRAM, content=os.urandom(14 * MIB)))
     async with site.manager() as (manager, _):
-        await site.expect_failure(manager, "not enough space", "for unpacking tool: 22.0 MiB needed")
+        await site.expect_failure(manager, "not enough space", "for unpacking tool: 36.0 MiB needed")
+    assert not site.github.asked("assets"), "it is known before the download"
 
 
 async def test_an_installed_version_that_could_not_be_kept_stays(small: Small) -> None:
@@ -118,8 +119,10 @@ async def test_what_is_installed_and_what_is_wanted_makes_no_room(small: Small) 
         durable.remove_tree(site.shelf / "replaced")
         (site.path.parent / "filler").write_bytes(bytes(durable.free_bytes(site.path) - 10 * MIB))
         before = tree(site.path)
-        with pytest.raises(OperationFailed, match=r"not enough space .* for unpacking app\.zip"):
+        with pytest.raises(Refused, match=r"not enough space .* for unpacking app\.zip") as caught:
             await manager.rollback("app", version="v3.0.0", who="test")
-        assert status_of(manager).kept_versions == ("v3.0.0",)
+        assert caught.value.reason is Reason.NO_SPACE
+        # Not even what could have gone has been removed, for it would not have helped.
+        assert status_of(manager).kept_versions == ("v1.0.0", "v3.0.0")
         assert tree(site.path) == before
-        assert {path.name for path in site.shelf.iterdir()} == {"version-v3.0.0", "version-v4.0.0"}
+        assert {path.name for path in site.shelf.iterdir()} == {f"version-v{number}.0.0" for number in (1, 3, 4)}

@@ -173,6 +173,8 @@ STATUS_OF = {
     Reason.INVALID: 409,
     Reason.HELD: 409,
     Reason.STUCK: 409,
+    Reason.NO_SPACE: 409,
+    Reason.PLAN_CHANGED: 409,
     Reason.UNKNOWN_APP: 404,
     Reason.UNKNOWN_JOB: 404,
     Reason.NOT_SUPPORTED: 400,

@@ -104,14 +104,19 @@ def plan(name: str | None) -> Request:
 
 @cli.command()
 @click.argument("name", required=False)
+@click.option(
+    "--plan", "plan_id", help="Only if this plan of NAME, by its id as `plan` shows it, is what would be done."
+)
 @asks
-def upgrade(name: str | None) -> Request:
+def upgrade(name: str | None, plan_id: str | None) -> Request:
     """Upgrade one app, or everything, and follow it.
 
     Ctrl-C asks whether to abort the job or to leave it running.
     """
+    if plan_id is not None and name is None:
+        raise click.UsageError("a plan is of one app: give its NAME as well")
     what = f"upgrade of {name}" if name else "full update"
-    return Job("machine.update.upgrade", _given(name=name), name or "full", what)
+    return Job("machine.update.upgrade", _given(name=name, plan_id=plan_id), name or "full", what)
 
 
 @cli.command()

@@ -162,12 +162,14 @@ def _notes(lines: Sequence[str]) -> Iterator[Line]:
 
 def _facts(plan: PlanView) -> Iterator[Line]:
     named = (
+        ("plan", plan.plan_id if not plan.refusals else ""),
+        ("asset", plan.asset_name or ""),
         ("downloads", _size(plan.download_bytes)),
         ("installs", ", ".join(plan.packages_install)),
         ("upgrades", ", ".join(plan.packages_upgrade)),
         ("removes", ", ".join(plan.packages_remove)),
         ("restarts", ", ".join(plan.services)),
-        ("needs on disk", _size(plan.disk_needed)),
+        ("needs on disk", ("at most " if isinstance(plan.disk_needed, int) else "") + _size(plan.disk_needed)),
         ("free on disk", _size(plan.disk_free)),
     )
     for name, value in named:

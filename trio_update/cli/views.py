@@ -67,12 +67,14 @@ class StatusView(msgspec.Struct, frozen=True):
 
 class PlanView(msgspec.Struct, frozen=True):
     name: str = ""
+    plan_id: str = ""
     up_to_date: bool = False
     from_version: Text = UNKNOWN
     to_version: Text = UNKNOWN
     commits: tuple[CommitView, ...] = ()
     commits_count: int = 0
     release_notes: Text = ""
+    asset_name: Text = ""
     download_bytes: Size = None
     packages_install: tuple[str, ...] = ()
     packages_upgrade: tuple[str, ...] = ()

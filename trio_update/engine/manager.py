@@ -42,6 +42,7 @@ from trio_update.host.threads import in_thread
 from trio_update.model import AppName, AppStatus, JobKind, JobRecord, JobView, Outcome, Plan, Status
 from trio_update.updaters.base import Recover, Request, Rollback, Tools, Updater, Upgrade
 from trio_update.updaters.kinds import Kind, all_kinds, effects_of, judge_config
+from trio_update.updaters.plans import ShownPlans
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class Manager:
         self._printer = printer
         self._forges = forges
         self._looked = trio.Event()
+        self._plans = ShownPlans()
         self._stopping = False
         self._refreshed: float | None = None
 
@@ -107,10 +109,11 @@ class Manager:
             self._refreshed = trio.current_time()
         self.hub.publish(Refreshed(status=self.status()))
 
-    async def upgrade(self, name: str | None, *, who: str) -> None:
+    async def upgrade(self, name: str | None, *, who: str, plan_id: str | None = None) -> None:
         """Upgrade one app, or (``None``) all of them, and return when the job has ended.
 
-        Cancelling the caller does not end the job.
+        Cancelling the caller does not end the job.  ``plan_id``, of one app only: refused with the difference in words
+        when what would be done is not that plan any more.
 
         Raises: Refused, OperationFailed, Aborted.
         """
@@ -118,7 +121,8 @@ class Manager:
             job = self._jobs.new(JobKind.FULL, None, who)
             await self._submit(job, self._worker.full)
         else:
-            await self._submit_one(JobKind.UPGRADE, name, Upgrade(), who)
+            shown = self._plans.find(AppName(name), plan_id) if plan_id else None
+            await self._submit_one(JobKind.UPGRADE, name, Upgrade(plan_id or "", shown), who)
 
     async def recover(self, name: str, *, hard: bool, update_deps: bool = False, who: str) -> None:
         """Bring an app back to a whole state: in place, or (``hard``) by a fresh copy.  Raises as :meth:`upgrade`."""
@@ -154,6 +158,8 @@ class Manager:
         """What an upgrade would do, going by the last refresh; nothing is changed.  Raises: Refused."""
         names = [self._known(name)] if name is not None else list(self._updaters)
         decisions = [await self._updaters[app].decide(Upgrade(), self._board.snapshot(app)) for app in names]
+        for decision in decisions:
+            self._plans.add(decision.plan)
         return tuple(decision.plan for decision in decisions)
 
     async def history(self, name: str | None = None, limit: int = 50) -> tuple[JobRecord, ...]:

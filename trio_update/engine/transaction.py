@@ -122,6 +122,7 @@ async def carry_out(
         for done in await updater.tidy():
             conduct.report(f"Removed what a killed command had left: {done}")
         decision = await updater.decide(request, known, fetch=conduct.report)
+        decision.raise_refused()
         prepared = await updater.prepare(decision, ledger, conduct.report)
         if prepared.effects:
             await ledger.write(phase=Phase.OPEN, effects=prepared.effects, old=prepared.old, new=prepared.new)

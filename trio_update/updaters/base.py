@@ -12,15 +12,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+import trio
+
 from trio_update.config import AppConfig
-from trio_update.errors import Refusal
+from trio_update.errors import Refusal, Refused
 from trio_update.host.files.tools import Files
 from trio_update.host.forge.base import Forges
 from trio_update.host.http.client import Web
 from trio_update.host.processes.runner import Runner
 from trio_update.model import AppStatus, JobId, Plan, Release
+from trio_update.updaters.plans import outdated
 
 Report = Callable[[str], None]
+
+
+def in_loop(report: Report) -> Report:
+    """The same report for a thread that :func:`~trio_update.host.threads.in_thread` runs: it is told in the loop."""
+
+    def told(message: str) -> None:
+        trio.from_thread.run_sync(report, message)
+
+    return told
 
 
 @dataclass(frozen=True)
@@ -67,7 +79,13 @@ class Effect(Protocol):
 
 @dataclass(frozen=True)
 class Upgrade:
-    """To the version that the app's channel offers."""
+    """To the version that the app's channel offers.
+
+    ``plan_id``: only if that is still what would be done.  ``shown``: the plan that had this id, while it is known.
+    """
+
+    plan_id: str = ""
+    shown: Plan | None = None
 
 
 @dataclass(frozen=True)
@@ -96,13 +114,26 @@ Request = Upgrade | Rollback | Recover
 class Decision:
     """What a request leads to, decided before anything changes: what ``plan`` shows and what ``prepare`` carries out.
 
-    ``refusals`` not empty: it must not be carried out, for these reasons.  Kinds of apps derive their own from it.
+    ``refusals`` not empty: it must not be carried out, for these reasons; ``plan`` has their messages.  Kinds of apps
+    derive their own from it, with what their ``prepare`` needs to know.
     """
 
     request: Request
     known: AppStatus
     plan: Plan
     refusals: tuple[Refusal, ...] = ()
+
+    def raise_refused(self) -> None:
+        """End a job that must not carry this out.
+
+        Raises: Refused with all reasons, in the order in which the plan shows them.
+        """
+        refusals = self.refusals
+        if not refusals and isinstance(self.request, Upgrade):
+            refusals = outdated(self.request.plan_id, self.request.shown, self.plan)
+        if refusals:
+            told = [refusal.message for refusal in refusals]
+            raise Refused(refusals[0].reason, ". ".join([*(one.rstrip(".") for one in told[:-1]), told[-1]]))
 
 
 @dataclass(frozen=True)
@@ -168,11 +199,13 @@ class Updater(Protocol):
     async def decide(self, request: Request, known: AppStatus, *, fetch: Report | None = None) -> Decision:
         """What ``request`` leads to.  ``fetch``: ask the remote first, and tell progress there; else by what is known.
 
-        Raises: OperationFailed when that cannot be told; what speaks against it is in the decision.
+        Looks at the disk either way.  Raises: OperationFailed when it cannot be told, as when the remote does not
+        answer; what speaks against it is in the decision.
         """
 
     async def prepare(self, decision: Decision, workshop: Workshop, report: Report) -> Prepared:
-        """Bring and stage what was decided.  Abortable.
+        """Bring, stage and verify what was decided, a decision without refusals.  Decides nothing again.  Abortable.
 
-        Raises: Refused, OperationFailed.
+        Raises: OperationFailed; Refused for what only showed when it had been brought, such as the packages that a
+        downloaded archive needs.
         """

@@ -74,7 +74,7 @@ class Kind:
         tag = self.config.__struct_config__.tag
         if not isinstance(tag, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", tag):
             raise KindInvalid(
-                f"{self.config.__name__} must have the type of its kind of app as its tag, of lower case letters, digits "
+                f"{self.config.__name__} must have the type of its kind of app as its tag, lower case letters, digits "
                 f"and `_`, not {tag!r}"
             )
         if self.status.__struct_config__.tag != tag:

@@ -105,8 +105,8 @@ class FakeManager:
         await trio.lowlevel.checkpoint()
         self._publish_state(self.state.busy)
 
-    async def upgrade(self, name: str | None, *, who: str) -> None:
-        self.calls.append(("upgrade", name, who))
+    async def upgrade(self, name: str | None, *, who: str, plan_id: str | None = None) -> None:
+        self.calls.append(("upgrade", name, who) if plan_id is None else ("upgrade", name, who, plan_id))
         await self._run(JobKind.UPGRADE if name else JobKind.FULL, name or "full", name, who)
 
     async def recover(self, name: str, *, hard: bool, update_deps: bool, who: str) -> None:

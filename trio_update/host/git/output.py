@@ -159,6 +159,32 @@ def _tags(raw: bytes) -> Iterator[Tag]:
             yield Tag(name, peeled)
 
 
+@dataclass(frozen=True)
+class Difference:
+    """What became of one path from a commit to another; ``mode`` and ``object`` are the new commit's.
+
+    ``kind``: ``A`` added, ``M`` modified, ``D`` deleted, ``T`` retyped.
+    """
+
+    kind: str
+    mode: str
+    object: str
+
+    @property
+    def is_submodule(self) -> bool:
+        return self.mode == "160000"
+
+
+def read_differences(raw: bytes) -> dict[bytes, Difference]:
+    """``git diff-tree --raw -z --no-renames`` (git-diff(1), "Raw output format"), by path."""
+    found = {}
+    items = raw.split(b"\0")
+    for entry, path in zip(items[::2], items[1::2], strict=False):
+        _, mode, _, oid, kind = text(entry).removeprefix(":").split(" ")
+        found[path] = Difference(kind, mode, oid)
+    return found
+
+
 class CommitLog:
     """Reads ``git log`` as it streams: keeps what clients are shown, counts the rest.
 

@@ -5,7 +5,7 @@ How the commands are hardened stands in :mod:`trio_update.host.git.command`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +26,12 @@ from trio_update.host.git.output import (
     LOG_FORMAT,
     TAG_FORMAT,
     CommitLog,
+    Difference,
     Settings,
     Tag,
     WorkTree,
     read_config,
+    read_differences,
     read_status,
     read_tags,
     text,
@@ -166,11 +168,18 @@ class Repository:
             timeout=None,
         )
 
-    async def changes(self, old: str, new: str) -> dict[bytes, str]:
-        """What differs between two commits: path → ``A`` added, ``M`` modified, ``D`` deleted, ``T`` retyped."""
-        done = await self.git("diff-tree", "-r", "-z", "--name-status", "--no-renames", "--end-of-options", old, new)
-        items = done.stdout.split(b"\0")
-        return {path: text(kind) for kind, path in zip(items[::2], items[1::2], strict=False)}
+    async def differences(self, old: str, new: str) -> dict[bytes, Difference]:
+        """What differs between two commits, by path; no contents are read."""
+        done = await self.git(
+            "diff-tree", "-r", "-z", "--raw", "--no-abbrev", "--no-renames", "--end-of-options", old, new
+        )
+        return read_differences(done.stdout)
+
+    async def sizes(self, objects: Iterable[str]) -> list[int]:
+        """Bytes of each object that there is, uncompressed.  A partial clone would fetch those that it lacks."""
+        names = "".join(f"{name}\n" for name in objects)
+        done = await self.git("cat-file", "--batch-check=%(objectsize)", "--buffer", stdin=names.encode())
+        return [int(line) for line in done.stdout.splitlines() if line.isdigit()]
 
     async def tracked(self) -> frozenset[bytes]:
         """Every path of the index."""
@@ -216,10 +225,8 @@ class Repository:
         Without this the checkout would go to the network in the middle of the switch.  A fetch of each object by its
         name is what git does then too, but silently: here its progress is seen, and a remote that hangs is noticed.
         """
-        done = await self.git("diff-tree", "-r", "--raw", "--no-abbrev", "--no-renames", "--end-of-options", old, new)
-        # :OLD_MODE NEW_MODE OLD_OBJECT NEW_OBJECT STATUS, a tab, and the path
-        entries = [line.split(b"\t")[0].split() for line in done.stdout.splitlines()]
-        wanted = {entry[3] for entry in entries if entry[1] != b"160000" and entry[3].strip(b"0")}
+        differences = (await self.differences(old, new)).values()
+        wanted = {found.object for found in differences if not found.is_submodule and found.object.strip("0")}
         if not wanted:
             return
         await self.git(
@@ -233,7 +240,7 @@ class Repository:
             "--end-of-options",
             remote,
             options=(*TRANSFER, ("fetch.negotiationAlgorithm", "noop")),
-            stdin=b"\n".join(sorted(wanted)) + b"\n",
+            stdin="".join(f"{name}\n" for name in sorted(wanted)).encode(),
             on_line=report,
             silence=SILENCE,
             timeout=None,

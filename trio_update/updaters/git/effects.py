@@ -133,13 +133,11 @@ class ReplaceClone(msgspec.Struct, frozen=True, kw_only=True, tag="replace_clone
         return True
 
     async def apply(self, tools: Tools, report: Report) -> None:
-        await in_thread(durable.sync_filesystem, Path(self.stage))
-        await in_thread(self._switch, True)
+        await in_thread(self._switch_on)
         await expect_clean(Repository(Path(self.live), tools.processes), self.new)
 
     async def settle(self, tools: Tools, report: Report) -> None:
-        await in_thread(self._switch, False)
-        await in_thread(durable.remove_tree, Path(self.stage))
+        await in_thread(self._switch_off)
         report(f"{self.live} is the old clone again")
 
     async def discard(self, tools: Tools, report: Report) -> None:
@@ -148,12 +146,24 @@ class ReplaceClone(msgspec.Struct, frozen=True, kw_only=True, tag="replace_clone
         if self.old_inode is not None and await in_thread(durable.inode, stage) == self.old_inode:
             tracked = (await Repository(Path(self.live), tools.processes).tracked()).union(self.dropped)
             await carry_untracked(stage, Path(self.live), tracked, Path(self.aside), report)
-            await in_thread(durable.sync_filesystem, Path(self.live))
-            # By another name it is never carried from again: in a clone that is half removed, folders that held
-            # tracked files look like empty ones of the user's.
-            await in_thread(durable.rename, stage, doomed)
-        await in_thread(durable.remove_tree, doomed)
-        await in_thread(durable.remove_tree, stage)
+            await in_thread(self._doom, stage, doomed)
+        await in_thread(_remove_both, doomed, stage)
+
+    def _doom(self, stage: Path, doomed: Path) -> None:
+        durable.sync_filesystem(Path(self.live))
+        # By another name it is never carried from again: in a clone that is half removed, folders that held
+        # tracked files look like empty ones of the user's.
+        durable.rename(stage, doomed)
+
+    def _switch_on(self) -> None:
+        durable.sync_filesystem(Path(self.stage))
+        # The last moment at which an abort costs nothing.
+        trio.from_thread.check_cancelled()
+        self._switch(True)
+
+    def _switch_off(self) -> None:
+        self._switch(False)
+        durable.remove_tree(Path(self.stage))
 
     def _switch(self, forward: bool) -> None:
         """Put the wanted clone at ``live``; does nothing when it stands there already."""
@@ -164,6 +174,11 @@ class ReplaceClone(msgspec.Struct, frozen=True, kw_only=True, tag="replace_clone
             replaces=self.old_inode is not None,
             forward=forward,
         )
+
+
+def _remove_both(one: Path, other: Path) -> None:
+    durable.remove_tree(one)
+    durable.remove_tree(other)
 
 
 async def expect_clean(repository: Repository, commit: str) -> None:
@@ -188,7 +203,7 @@ async def restore_refs_if_broken(repository: Repository, branch: str, commit: st
 
 async def move_submodules(repository: Repository) -> None:
     """Bring submodules that the clone has to what its commit names; those it doesn't have stay away."""
-    if await trio.Path(repository.path / ".gitmodules").exists():
+    if await in_thread(os.path.exists, repository.path / ".gitmodules"):
         await repository.git("submodule", "--quiet", "update", "--recursive", "--no-fetch", "--force")
 
 

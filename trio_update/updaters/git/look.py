@@ -1,25 +1,24 @@
 """Looking at a clone: the fewest git commands that tell everything the status needs.
 
 A look is at most: config (only when the clone's config file changed), fetch, status, for-each-ref (not on the dev
-channel), log (only when behind), describe.
+channel), log (only when behind), describe.  What is decided from it stands in :mod:`trio_update.updaters.git.target`.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
+import dataclasses
 
 from trio_update.errors import CommandFailed, OperationFailed
 from trio_update.host.git.command import explain
 from trio_update.host.git.folder import GitFolder, survey
-from trio_update.host.git.output import CommitLog, Settings, Tag, WorkTree, tells_corruption
+from trio_update.host.git.output import CommitLog, Settings, WorkTree, tells_corruption
 from trio_update.host.git.repository import Report, Repository
 from trio_update.host.threads import in_thread
 from trio_update.model import Channel
-from trio_update.updaters.git.judge import Facts, Pin, Tracking, choose_tag, track
+from trio_update.updaters.git.facts import Facts, Pin, Seen, Tracking
 from trio_update.updaters.git.kind import GitRepoConfig
 from trio_update.updaters.git.memory import Memory
-from trio_update.versions import GitVersion
+from trio_update.updaters.git.target import Chosen, choose_target, follows_from_head, track, version_ahead
 
 # A server that counts or compresses objects says so every second; silence for this long means that it is gone.
 FETCH_SILENCE = 60.0
@@ -67,7 +66,8 @@ async def look(
         tracking = track(config, folder, settings)
         if fetch is not None and tracking is not None and tracking.url:
             await _ask(repository, tracking, fetch, submodules=submodules)
-        return await _gather(config, repository, memory, folder, settings, tracking)
+        seen = await _see(config, repository, folder, settings, tracking)
+        return await _compare(repository, memory, seen, choose_target(config.channel, seen))
     except CommandFailed as failed:
         if tells_corruption(failed.output) or "not a git repository" in failed.output:
             raise Corrupt(str(failed)) from failed
@@ -85,49 +85,45 @@ async def _ask(repository: Repository, tracking: Tracking, report: Report, *, su
         raise Unreachable(str(failed)) from failed
 
 
-async def _gather(
+async def _see(
     config: GitRepoConfig,
     repository: Repository,
-    memory: Memory,
     folder: GitFolder,
     settings: Settings,
     tracking: Tracking | None,
-) -> Facts:
+) -> Seen:
     tree = await repository.status()
-    facts = partial(Facts, folder=folder, settings=settings, tree=tree, tracking=tracking)
-    head = tree.head
+    seen = Seen(folder=folder, settings=settings, tree=tree, tracking=tracking)
+    if tree.head is None:
+        return seen
+    seen = dataclasses.replace(seen, upstream=await _upstream(repository, tree, tracking))
+    if config.pinned_commit:
+        return dataclasses.replace(seen, pin=await _pin(repository, config.pinned_commit, tree.head))
+    if config.channel is Channel.DEV or tracking is None or seen.upstream is None:
+        return seen
+    return dataclasses.replace(seen, tags=await repository.tags(merged=tracking.ref, contains="HEAD"))
+
+
+async def _compare(repository: Repository, memory: Memory, seen: Seen, chosen: Chosen) -> Facts:
+    """What lies between HEAD and the chosen commit, and how the two are called."""
+    head = seen.tree.head
     if head is None:
-        return facts(upstream=None, target=None, version=None, target_version=None)
-    upstream = await _upstream(repository, tree, tracking)
-    pin = await _pin(repository, config.pinned_commit, head) if config.pinned_commit else None
-    tag: Tag | None = None
-    if pin is not None:
-        target: str | None = pin.commit if pin.ahead else head
-    elif upstream is None or tracking is None:
-        target = None
-    elif config.channel is Channel.DEV:
-        target = head if tree.ahead and not tree.behind else upstream
-    else:
-        tag = choose_tag(config.channel, await repository.tags(merged=tracking.ref, contains="HEAD"))
-        target = tag.commit if tag else head
+        return Facts(seen)
     log = CommitLog()
-    if target is not None and target != head:
-        log = await repository.log(head, target)
+    if chosen.commit is not None and chosen.commit != head:
+        log = await repository.log(head, chosen.commit)
     commits = log.commits()
-    if tracking is not None and target == tracking.ref:
-        target = log.tip
-    inferable = tag is not None or target in {head, None} or not (tree.ahead or log.tagged)
-    version, target_version = await memory.versions(repository, folder, head, None if inferable else target)
-    if target is not None and target_version is None:
-        target_version = _infer(version, head, target, tag, log)
-    return facts(
-        upstream=upstream,
-        target=target,
+    if seen.tracking is not None and chosen.commit == seen.tracking.ref:
+        chosen = dataclasses.replace(chosen, commit=log.tip)
+    asked = None if follows_from_head(seen, chosen, tagged=log.tagged) else chosen.commit
+    version, target_version = await memory.versions(repository, seen.folder, head, asked)
+    return Facts(
+        seen,
+        target=chosen.commit,
         version=version,
-        target_version=target_version,
+        target_version=target_version or version_ahead(version, head, chosen, log.count),
         commits=commits,
         commits_count=log.count,
-        pin=pin,
     )
 
 
@@ -152,16 +148,3 @@ async def _pin(repository: Repository, pinned: str, head: str) -> Pin:
     if commit is None:
         return Pin(None, ahead=False)
     return Pin(commit, ahead=commit != head and await repository.is_ancestor(head, commit))
-
-
-def _infer(version: GitVersion, head: str, target: str, tag: Tag | None, log: CommitLog) -> GitVersion:
-    """The version of the commit that an update leads to, as it follows from HEAD's.
-
-    Commits after HEAD that carry no tag add to HEAD's distance from its tag and change nothing else, however they are
-    merged: git-describe counts the commits that a tag doesn't reach.
-    """
-    if target == head:
-        return version
-    if tag is not None:
-        return GitVersion(tag.name, 0, target[:8])
-    return replace(version, count=version.count + log.count, hash=target[:8])

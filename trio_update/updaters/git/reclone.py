@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
-import trio
-
-from trio_update.errors import CommandFailed, FileTrouble, OperationFailed, Reason, Refused
+from trio_update.errors import CommandFailed, FileTrouble, OperationFailed
 from trio_update.host.files import durable
 from trio_update.host.git.command import git_environment
 from trio_update.host.git.folder import GitFolder, survey
@@ -19,49 +16,25 @@ from trio_update.host.git.repository import Repository, clone
 from trio_update.host.processes.runner import Runner
 from trio_update.host.threads import in_thread
 from trio_update.updaters.base import Prepared, Report, Target, Workshop
+from trio_update.updaters.git.decision import OldClone, Replacement
 from trio_update.updaters.git.effects import ReplaceClone, carry_untracked, expect_clean
-from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
+from trio_update.updaters.git.kind import GitRepoConfig
 from trio_update.updaters.git.memory import short_version
 
-# A shallow clone is made again a little deeper than the old one was, so that the former commit is in it.
-_SPARE_DEPTH = 20
 
-
-@dataclass(frozen=True)
-class OldClone:
-    """What can still be learned of the clone that is to be replaced; everything may be missing."""
-
-    folder: GitFolder | None
-    settings: Settings
-    head: str | None
-
-    @property
-    def filter(self) -> str | None:
-        return self.settings.get("remote.origin.partialclonefilter")
-
-
-async def prepare_hard_recovery(
-    config: GitRepoConfig, runner: Runner, known: GitStatus, workshop: Workshop, report: Report
+async def prepare_replacement(
+    config: GitRepoConfig, runner: Runner, before: Target, way: Replacement, workshop: Workshop, report: Report
 ) -> Prepared:
-    old = await _look_at_old(config, runner, known)
-    if old.folder is not None and old.folder.linked:
-        raise Refused(
-            Reason.NOT_SUPPORTED,
-            f"{config.path} is a worktree or submodule of another repository: a fresh clone cannot take its place",
-        )
-    live = await in_thread(_real_place, config.path)
-    url = old.settings.remotes().get("origin") or config.origin
-    if not url:
-        raise OperationFailed(f"{config.name} has no remote to clone from: set `origin` in its section")
+    """Clone afresh beside the old clone, and bring the user's files.  ``before``: the version that was there."""
+    old, live = way.old, way.live
     stage = await workshop.stage(live)
     report(f"Cloning {config.name} afresh")
-    fresh = await clone(runner, url, stage, branch=config.primary_branch, arguments=_shape(old, known), report=report)
+    fresh = await clone(runner, way.url, stage, branch=config.primary_branch, arguments=_shape(way), report=report)
     await _expect_tracking(config, fresh)
     commit = await _checkout(config, fresh, old.head, report)
     tracked = await fresh.tracked()
-    inode = await in_thread(durable.inode, stage)
+    inode, old_inode = await in_thread(_inodes, stage, live)
     assert inode is not None, "git made the clone"
-    old_inode = await in_thread(durable.inode, live)
     aside = await workshop.saved()
     dropped: frozenset[bytes] = frozenset()
     if old_inode is not None:
@@ -78,39 +51,19 @@ async def prepare_hard_recovery(
         aside=str(aside / "untracked"),
         dropped=tuple(sorted(dropped)),
     )
-    before = known.version if isinstance(known.version, str) else ""
-    target = Target(await short_version(fresh, commit), commit)
-    return Prepared(Target(before, old.head or ""), target, effects=(effect,))
+    return Prepared(before, Target(await short_version(fresh, commit), commit), effects=(effect,))
 
 
-async def _look_at_old(config: GitRepoConfig, runner: Runner, known: GitStatus) -> OldClone:
-    folder = await in_thread(survey, config.path)
-    settings, head = Settings(), known.current_hash if isinstance(known.current_hash, str) else None
-    if folder is not None:
-        repository = Repository(config.path, runner)
-        try:
-            settings = await repository.settings(folder)
-            head = await repository.resolve("HEAD") or head
-        except OperationFailed:
-            pass  # that it is broken is why it is replaced
-    return OldClone(folder, settings, head)
+def _inodes(stage: Path, live: Path) -> tuple[int | None, int | None]:
+    return durable.inode(stage), durable.inode(live)
 
 
-def _shape(old: OldClone, known: GitStatus) -> list[str]:
+def _shape(way: Replacement) -> list[str]:
     """Options that keep a shallow clone shallow and a partial one partial."""
-    arguments = []
-    if old.filter:
-        arguments.append(f"--filter={old.filter}")
-    if old.folder is not None and old.folder.shallow:
-        depth = known.commits_behind_count + _SPARE_DEPTH + _shallow_depth(known)
-        arguments += [f"--depth={depth}", "--no-single-branch"]
+    arguments = [f"--filter={way.old.filter}"] if way.old.filter else []
+    if way.depth is not None:
+        arguments += [f"--depth={way.depth}", "--no-single-branch"]
     return arguments
-
-
-def _shallow_depth(known: GitStatus) -> int:
-    version = known.version if isinstance(known.version, str) else ""
-    count = version.rpartition("-")[2]
-    return min(int(count), 1000) if count.isdigit() else 0
 
 
 async def _expect_tracking(config: GitRepoConfig, fresh: Repository) -> None:
@@ -135,7 +88,7 @@ async def _checkout(config: GitRepoConfig, fresh: Repository, former: str | None
     elif former is not None:
         report(f"Commit {former[:8]} is not on {config.primary_branch}: going to its newest, {tip[:8]}")
     await fresh.git("reset", "--hard", "--quiet", commit, on_line=report, timeout=None, silence=600)
-    if await trio.Path(fresh.path / ".gitmodules").exists():
+    if await in_thread(os.path.exists, fresh.path / ".gitmodules"):
         await fresh.git(
             "submodule", "update", "--init", "--recursive", "--progress", on_line=report, timeout=None, silence=60
         )
@@ -247,20 +200,3 @@ def _copy_extras(folder: GitFolder, fresh: Path) -> None:
                 shutil.copy2(hook, fresh / ".git" / "hooks" / hook.name)
     except OSError as error:
         raise FileTrouble("copy hooks to", fresh, error.errno, error.strerror or str(error)) from error
-
-
-def _real_place(path: Path) -> Path:
-    """Where the clone really is: an exchange of a symbolic link would leave the clone itself where it was."""
-    real = Path(os.path.realpath(path))
-    if durable.is_mount_point(real):
-        raise Refused(
-            Reason.NOT_SUPPORTED,
-            f"{real} is a mount point, which cannot be exchanged: move the clone into a folder on it",
-        )
-    inside = os.fsencode(real) + b"/"
-    if mounted := [point for point in durable.mount_points() if point.startswith(inside)]:
-        raise Refused(
-            Reason.NOT_SUPPORTED,
-            f"{os.fsdecode(mounted[0])} is mounted inside the clone and would go away with it: unmount it first",
-        )
-    return real

@@ -5,31 +5,37 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import trio
 from msgspec.structs import replace
 
-from trio_update.errors import CommandFailed, OperationFailed, Reason, Refused
+from trio_update.errors import CommandFailed, OperationFailed
 from trio_update.host.files import durable
 from trio_update.host.git.folder import survey
 from trio_update.host.git.output import Settings
 from trio_update.host.git.repair import clear_locks, repair
 from trio_update.host.git.repository import Repository
 from trio_update.host.threads import in_thread
-from trio_update.model import AppStatus, Plan, Unknown
-from trio_update.updaters.base import Decision, Prepared, Recover, Report, Request, Rollback, Tools, Workshop
-from trio_update.updaters.git.judge import Facts, judge, unreachable, unreadable
+from trio_update.model import AppStatus, Unknown
+from trio_update.updaters.base import (
+    Decision,
+    Prepared,
+    Recover,
+    Report,
+    Request,
+    Rollback,
+    Tools,
+    Upgrade,
+    Workshop,
+)
+from trio_update.updaters.git.decide import Decider
+from trio_update.updaters.git.decision import GitDecision, Move, Replacement, Restore
+from trio_update.updaters.git.facts import Facts
+from trio_update.updaters.git.judge import judge, unreachable, unreadable
 from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
 from trio_update.updaters.git.look import Corrupt, Unreachable, look
 from trio_update.updaters.git.memory import Memory
 from trio_update.updaters.git.moved import follow_move
-from trio_update.updaters.git.prepare import (
-    find_refusals,
-    prepare_rollback,
-    prepare_soft_recovery,
-    prepare_upgrade,
-    refuse_invalid,
-)
-from trio_update.updaters.git.reclone import prepare_hard_recovery
+from trio_update.updaters.git.prepare import prepare_move, prepare_restore
+from trio_update.updaters.git.reclone import prepare_replacement
 
 _OURS = "the engine gives an updater what the same updater made"
 
@@ -150,79 +156,36 @@ class GitRepo:
             return self.config.origin
         return settings.remotes().get("origin") or self.config.origin
 
-    async def decide(self, request: Request, known: AppStatus, *, fetch: Report | None = None) -> Decision:
+    async def decide(self, request: Request, known: AppStatus, *, fetch: Report | None = None) -> GitDecision:
         assert isinstance(known, GitStatus), _OURS
-        return Decision(request=request, known=known, plan=await self._plan(known))
+        decider = Decider(self.config, self.repository, self._memory, known, self.tools.debug, fetch)
+        match request:
+            case Upgrade():
+                return await decider.upgrade(request)
+            case Rollback():
+                return await decider.rollback(request)
+            case Recover(hard=True):
+                return await decider.replace(request)
+            case Recover():
 
-    async def _plan(self, known: GitStatus) -> Plan:
-        free: int | Unknown
-        try:
-            free = await in_thread(durable.free_bytes, self.config.path)
-        except OperationFailed as failed:
-            free = Unknown(str(failed))
-        return Plan(
-            name=self.config.name,
-            up_to_date=known.remote_hash == known.current_hash,
-            from_version=known.version,
-            to_version=known.remote_version,
-            from_hash=known.current_hash,
-            to_hash=known.remote_hash,
-            commits=known.commits_behind,
-            commits_count=known.commits_behind_count,
-            download_bytes=Unknown("git tells it only while it fetches"),
-            services=self.config.managed_services,
-            disk_free=free,
-            disk_needed=Unknown("git tells it only while it fetches"),
-            warnings=known.anomalies,
-            refusals=await self._refusals(known),
-        )
+                async def mend(failed: Corrupt) -> bool:
+                    return not (await self._mend(known, failed)).corrupt
 
-    async def _refusals(self, known: GitStatus) -> tuple[str, ...]:
-        try:
-            refuse_invalid(self.config, known)
-            if not isinstance(known.current_hash, str) or not isinstance(known.remote_hash, str):
-                return ()
-            folder = await in_thread(survey, self.config.path)
-            if folder is None:
-                return (f"No git repository at {self.config.path}",)
-            changes = await self.repository.changes(known.current_hash, known.remote_hash)
-            return tuple(
-                await find_refusals(self.config, self.repository, folder, changes, await self.repository.hidden())
-            )
-        except (Refused, OperationFailed) as refused:
-            return (str(refused),)
+                return await decider.restore(request, mend)
 
     async def prepare(self, decision: Decision, workshop: Workshop, report: Report) -> Prepared:
-        request, known = decision.request, decision.known
-        assert isinstance(known, GitStatus), _OURS
-        if isinstance(request, Recover):
-            return await self._prepare_recovery(request, known, workshop, report)
-        if isinstance(request, Rollback):
-            facts = await look(self.config, self.repository, self._memory)
-            self._refuse_invalid(facts, known, held=False)
-            return await prepare_rollback(self.config, self.repository, facts, request, report)
-        await follow_move(self.config, self.repository)
-        submodules = await trio.Path(self.config.path / ".gitmodules").exists()
-        facts = await look(self.config, self.repository, self._memory, fetch=report, submodules=submodules)
-        self._refuse_invalid(facts, known, held=True)
-        return await prepare_upgrade(self.config, self.repository, facts, workshop, report)
-
-    def _refuse_invalid(self, facts: Facts, known: GitStatus, *, held: bool) -> None:
-        config = self.config if held else replace(self.config, hold="")
-        refuse_invalid(config, judge(config, facts, known, debug=self.tools.debug))
-
-    async def _prepare_recovery(
-        self, request: Recover, known: GitStatus, workshop: Workshop, report: Report
-    ) -> Prepared:
-        if request.hard:
-            return await prepare_hard_recovery(self.config, self.tools.processes, known, workshop, report)
-        try:
-            facts = await look(self.config, self.repository, self._memory)
-        except Corrupt as failed:
-            mended = await self._mend(known, failed)
-            if mended.corrupt:
-                raise Refused(
-                    Reason.INVALID, f"{self.config.name} is corrupt, a soft recovery cannot mend it: use a hard one"
-                ) from failed
-            facts = await look(self.config, self.repository, self._memory)
-        return await prepare_soft_recovery(self.config, self.repository, facts, known, workshop, report)
+        assert isinstance(decision, GitDecision), _OURS
+        config, way, old = self.config, decision.way, decision.old
+        match way:
+            case Move(new=new) if isinstance(decision.request, Rollback):
+                report(f"{config.name}: back from {old.version} to {new.version}")
+                return await prepare_move(config, self.repository, way, report)
+            case Move(new=new):
+                report(f"{config.name}: {old.version} → {new.version}, {way.commits_count} commits")
+                return await prepare_move(config, self.repository, way, report)
+            case Restore():
+                return await prepare_restore(config, self.repository, way, workshop, report)
+            case Replacement():
+                return await prepare_replacement(config, self.tools.processes, decision.old, way, workshop, report)
+            case None:
+                return Prepared(old, old, unchanged=f"{config.name} is up to date: {old.version}")

@@ -8,15 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import trio
-
-from trio_update.errors import OperationFailed, Reason, Refused
+from trio_update.errors import OperationFailed, Refused
 from trio_update.host.archive.extract import Archive, BadArchive, pack, read_archive
 from trio_update.host.files import durable
 from trio_update.host.files.durable import translated
-from trio_update.host.threads import in_thread
-from trio_update.updaters.base import Report, Workshop
+from trio_update.model import Unknown
+from trio_update.updaters.base import Workshop
 from trio_update.updaters.release.compare import compare
+from trio_update.updaters.release.decision import Sight, immovable, refuse_lists
 from trio_update.updaters.release.effects import Shelve, Switch
 from trio_update.updaters.release.files import (
     adopt,
@@ -36,20 +35,23 @@ from trio_update.updaters.release.obtain import Obtained, Source, check_cancelle
 from trio_update.updaters.release.persistent import carry_persistent, folders_of_others, mounts_inside
 from trio_update.updaters.release.pick import same_version
 from trio_update.updaters.release.shelf import next_turn
+from trio_update.updaters.space import Disk
 
 PACKED = "packed"
 
 
 @dataclass(frozen=True)
 class Builder:
-    """Makes the new version of one app in ``stage``, a folder that exists."""
+    """Makes the new version of one app in ``stage``, a folder that exists.
+
+    Blocking throughout, for one thread; what takes long looks whether the job was aborted.
+    """
 
     config: ReleaseConfig
     seen: Look
     stage: Path
     source: Source
     workshop: Workshop
-    report: Report
     since: float
 
     @property
@@ -64,84 +66,77 @@ class Builder:
     def turn(self) -> int:
         return next_turn(self.seen.kept)
 
-    async def make(self, obtained: Obtained, *, in_place: bool) -> tuple[str, Sequence[Switch | Shelve]]:
+    def make(self, obtained: Obtained, in_place: bool) -> tuple[str, Sequence[Switch | Shelve]]:
         """Give the version and the effects that switch it on.
 
         ``in_place``: the same version again, so that new dependencies are no reason to refuse.  Raises: Refused,
         OperationFailed.
         """
-        return await (self._program(obtained) if self.place.executable else self._folder(obtained, in_place))
+        return self._program(obtained) if self.place.executable else self._folder(obtained, in_place)
 
-    async def _folder(self, obtained: Obtained, in_place: bool) -> tuple[str, Sequence[Switch | Shelve]]:
+    def _folder(self, obtained: Obtained, in_place: bool) -> tuple[str, Sequence[Switch | Shelve]]:
         """For web and zip apps: unpack, and bring the user's files."""
-        await in_thread(self._refuse_immovable)
-        archive = await self._judge(obtained)
+        self._verify_movable()
+        archive = self._judge(obtained)
         tree = self.stage / "tree"
-        self.report(f"Unpacking {obtained.name}")
-        await in_thread(unpack, archive, tree, obtained.name)
-        version = await in_thread(self._settle_version, tree, obtained.version)
+        self.source.tell(f"Unpacking {obtained.name}")
+        unpack(archive, tree, obtained.name)
+        version = self._settle_version(tree, obtained.version)
         if not in_place:
-            await in_thread(self._refuse_new_dependencies, tree, version)
-        shelved = list(await make_ready(obtained, version, self.turn))
+            self._refuse_new_dependencies(tree, version)
+        shelved = list(make_ready(obtained, version, self.turn))
         persistent: tuple[bytes, ...] = ()
         if self.seen.exists:
-            await in_thread(adopt, tree, self.live)
-            persistent = await in_thread(persistent_of, self.config, self.live)
-            shelved += await self._save_what_goes(persistent, archive if in_place else None)
-            left_out = await in_thread(carry_persistent, self.live, tree, persistent)
+            adopt(tree, self.live)
+            persistent = persistent_of(self.config, self.live)
+            shelved += self._save_what_goes(persistent, archive if in_place else None)
+            left_out = carry_persistent(self.live, tree, persistent)
             if left_out:
                 names = named(tuple(os.fsdecode(path) for path in left_out))
                 raise OperationFailed(
                     f"persistent files that are sockets, devices or mounts cannot be carried over: {names}. Move them "
                     "out of the folder"
                 )
-        switch = await in_thread(self._switch, self.live, tree, persistent)
+        switch = self._switch(self.live, tree, persistent)
         return version, (switch, self._shelve(shelved, version, old_tree=str(tree) if self.seen.exists else ""))
 
-    async def _program(self, obtained: Obtained) -> tuple[str, Sequence[Switch | Shelve]]:
+    def _program(self, obtained: Obtained) -> tuple[str, Sequence[Switch | Shelve]]:
         """For executables: the program and its ``release_info.json``."""
         info = self.seen.info
         assert info is not None, "one that does not say what it is was refused"
         # In a folder of their own, because the program may be called like anything of ours.
         tree = self.stage / "tree"
         with translated("make", tree):
-            await trio.Path(tree).mkdir()
+            tree.mkdir()
         program, described = tree / info.asset_name, tree / RELEASE_INFO
-        await self.source.require_space(self.stage, obtained.size, f"unpacking {obtained.name}")
+        self.source.require_space(self.stage, obtained.size, f"unpacking {obtained.name}")
         live = self.live / info.asset_name
-        await in_thread(make_program, obtained.asset, program, live)
-        await self._save_program(live, info.version, obtained)
+        make_program(obtained.asset, program, live)
+        self._save_program(live, info.version, obtained)
         version = info.version if same_version(info.version, obtained.version) else obtained.version
-        await in_thread(describe, self.live / RELEASE_INFO, described, version)
-        shelved = list(await make_ready(obtained, version, self.turn))
+        describe(self.live / RELEASE_INFO, described, version)
+        shelved = list(make_ready(obtained, version, self.turn))
         if version != info.version and all(kept.record.version != info.version for kept in self.seen.kept):
-            shelved += await in_thread(self._keep_program, live, info.version, info.asset_name)
-        switches = [
-            await in_thread(self._switch, self.live / staged.name, staged, ()) for staged in (program, described)
-        ]
+            shelved += self._keep_program(live, info.version, info.asset_name)
+        switches = [self._switch(self.live / staged.name, staged, ()) for staged in (program, described)]
         return version, (*switches, self._shelve(shelved, version, old_tree=""))
 
-    async def _judge(self, obtained: Obtained) -> Archive:
+    def _judge(self, obtained: Obtained) -> Archive:
         try:
-            archive = await in_thread(read_archive, obtained.asset)
+            archive = read_archive(obtained.asset)
         except BadArchive as error:
             raise OperationFailed(f"{obtained.name} was not unpacked: {error}") from error
         if not any(not entry.is_dir for entry in archive.entries):
             raise OperationFailed(f"{obtained.name} was not unpacked: the archive is empty")
-        await self.source.require_space(self.stage, archive.unpacked_size, f"unpacking {obtained.name}")
+        self.source.require_space(self.stage, archive.unpacked_size, f"unpacking {obtained.name}")
         return archive
 
-    def _refuse_immovable(self) -> None:
-        """Refuse what could not be removed once it is replaced, while nothing has been."""
-        if inside := mounts_inside(self.live):
-            names = named(tuple(path.decode(errors="backslashreplace") for path in inside))
-            raise OperationFailed(f"something is mounted inside the folder, at {names}: unmount it, then try again")
-        if self.seen.exists and (foreign := folders_of_others(self.live)):
-            names = named(tuple(path.decode(errors="backslashreplace") for path in foreign))
-            raise OperationFailed(
-                f"there are folders in {self.live} that belong to somebody else and could not be removed afterwards: "
-                f"{names}. Give them to the user that trio-update runs as (sudo chown -R), then try again"
-            )
+    def _verify_movable(self) -> None:
+        """Look once more for what could not be removed after the switch: it may have come during the download."""
+        foreign = folders_of_others(self.live) if self.seen.exists else ()
+        sight = Sight(Disk(self.live, Unknown("not looked at")), mounted=mounts_inside(self.live), foreign=foreign)
+        if why := immovable(self.seen, sight):
+            raise OperationFailed(why[0])
 
     def _settle_version(self, tree: Path, tag: str) -> str:
         """What the folder will say its version is; the tag's, even if the authors forgot to write it there."""
@@ -155,82 +150,78 @@ class Builder:
         path = tree / RELEASE_INFO
         if not path.is_file():
             raise OperationFailed(f"release {tag} cannot be installed: the archive says that it is {info.version}")
-        self.report(f"The archive of {tag} says that it is {info.version}: taken as {tag}")
+        self.source.tell(f"The archive of {tag} says that it is {info.version}: taken as {tag}")
         with translated("read", path):
             content = path.read_bytes()
         durable.write_atomically(path, with_version(content, tag))
         return tag
 
     def _refuse_new_dependencies(self, tree: Path, version: str) -> None:
+        """What the decision could not know of an archive that was still to be downloaded."""
         if not self.seen.exists:
             return
-        changed = [
-            name for name in self.config.dependency_files if content_of(self.live / name) != content_of(tree / name)
-        ]
-        if changed:
-            raise Refused(
-                Reason.INVALID,
-                f"{self.config.name} cannot go to {version}: it needs other packages ({', '.join(changed)} changed), "
-                "and this version of trio-update cannot install them: update the app by hand",
-            )
+        lists = self.config.dependency_files
+        if changed := [name for name in lists if content_of(self.live / name) != content_of(tree / name)]:
+            refusal = refuse_lists(self.config, version, changed)
+            raise Refused(refusal.reason, refusal.message)
 
-    async def _save_what_goes(self, persistent: tuple[bytes, ...], same: Archive | None) -> list[tuple[str, str]]:
+    def _save_what_goes(self, persistent: tuple[bytes, ...], same: Archive | None) -> list[tuple[str, str]]:
         """Save what the user put into the folder or changed there, and nothing else would keep.
 
         What the installed version's archive is known of is told apart by it; a folder that somebody else installed is
         packed as a whole.  Returns what has to go to the shelf.
         """
         version = self.seen.info.version if self.seen.info is not None else ""
-        archive = same or await self._archive_of(version)
+        archive = same or self._archive_of(version)
         if archive is not None:
             leave_out = (*persistent, *MARKS)
-            found = await in_thread(lambda: compare(self.live, archive, leave_out=leave_out, check=check_cancelled))
-            await self._save_aside((*found.changed, *found.strange))
+            found = compare(self.live, archive, leave_out=leave_out, check=check_cancelled)
+            self._save_aside((*found.changed, *found.strange))
             return []
-        return await self._pack(version or "unknown", persistent)
+        return self._pack(version or "unknown", persistent)
 
-    async def _archive_of(self, version: str) -> Archive | None:
+    def _archive_of(self, version: str) -> Archive | None:
         kept = next((one for one in self.seen.kept if one.record.version == version and not one.record.packed), None)
-        if kept is None or not await in_thread(kept.is_whole, check_cancelled):
+        if kept is None or not kept.is_whole(check_cancelled):
             return None
-        return await in_thread(read_archive, kept.asset)
+        return read_archive(kept.asset)
 
-    async def _save_aside(self, paths: tuple[bytes, ...]) -> None:
+    def _save_aside(self, paths: tuple[bytes, ...]) -> None:
         if not paths:
             return
-        aside = await self.workshop.saved() / "files"
+        aside = self.workshop.saved_folder / "files"
         with translated("make", aside):
-            await trio.Path(aside).mkdir(exist_ok=True)
-        await in_thread(save_aside, self.live, aside, paths)
+            aside.mkdir(parents=True, exist_ok=True)
+        save_aside(self.live, aside, paths)
         names = named(tuple(path.decode(errors="backslashreplace") for path in paths))
-        self.report(f"What you added or changed in {self.live} was saved in {aside}: {names}")
+        self.source.tell(f"What you added or changed in {self.live} was saved in {aside}: {names}")
 
-    async def _pack(self, version: str, persistent: tuple[bytes, ...]) -> list[tuple[str, str]]:
+    def _pack(self, version: str, persistent: tuple[bytes, ...]) -> list[tuple[str, str]]:
         folder = self.stage / PACKED
-        size = await in_thread(size_of, self.live, persistent)
-        await self.source.require_space(self.stage, size, f"keeping {version}")
-        self.report(f"Keeping the installed version, {version}, to go back to")
+        size = size_of(self.live, persistent)
+        self.source.require_space(self.stage, size, f"keeping {version}")
+        self.source.tell(f"Keeping the installed version, {version}, to go back to")
         asset = folder / "asset"
         with translated("make", folder):
-            await trio.Path(folder).mkdir()
+            folder.mkdir()
 
         def is_persistent(path: bytes) -> bool:
             return path in persistent
 
-        not_packed = await in_thread(lambda: pack(self.live, asset, leave_out=is_persistent, check=check_cancelled))
-        await self._save_aside(tuple(not_packed))
-        await in_thread(record_packed, folder, version, f"{self.config.name}.zip", self.turn - 1)
+        not_packed = pack(self.live, asset, leave_out=is_persistent, check=check_cancelled)
+        self._save_aside(tuple(not_packed))
+        record_packed(folder, version, f"{self.config.name}.zip", self.turn - 1)
         return [(str(folder), version)]
 
-    async def _save_program(self, live: Path, version: str, obtained: Obtained) -> None:
+    def _save_program(self, live: Path, version: str, obtained: Obtained) -> None:
         """Save a program that its user changed; one of a version that is not known goes to the shelf as it is."""
         known = {kept.record.sha256 for kept in self.seen.kept if kept.record.version == version}
         if same_version(version, obtained.version):
             known.add(obtained.sha256)
         if not known or durable.inode(live) is None:
             return
-        if await in_thread(durable.sha256_of, live, check_cancelled) not in known:
-            await self._save_aside((os.fsencode(live.name),))
+        if durable.sha256_of(live, check_cancelled) not in known:
+            self._save_aside((os.fsencode(live.name),))
 
     def _keep_program(self, live: Path, version: str, asset_name: str) -> list[tuple[str, str]]:
         if durable.inode(live) is None:

@@ -10,7 +10,7 @@ import trio
 from trio_update.errors import FileTrouble
 from trio_update.host.files import durable, refill
 from trio_update.host.threads import in_thread
-from trio_update.updaters.base import Report, Tools
+from trio_update.updaters.base import Report, Tools, in_loop
 from trio_update.updaters.release.look import named
 from trio_update.updaters.release.persistent import carry_late, found_persistent, unchanged_files
 from trio_update.updaters.release.shelf import Shelf
@@ -49,34 +49,45 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
         return Path(self.staged).parent
 
     async def apply(self, tools: Tools, report: Report) -> None:
-        await in_thread(durable.sync_filesystem, self._stage)
-        try:
-            await in_thread(self._swap, True)
-        except FileTrouble as error:
-            if not refill.asks_for_refill(error) or not await trio.Path(self.staged).is_dir() or self.old_inode is None:
-                raise
-            report(f"{self.live} cannot be exchanged at once ({error}): copying the files into it instead")
-            await in_thread(self._refill_new)
-            return
-        # What the old folder has now and the new one was not given came in between, whatever its time says.
-        await self._save_late(self.staged, self.live, report, wins=True, since=None)
+        await in_thread(self._switch_on, in_loop(report))
 
     async def settle(self, tools: Tools, report: Report) -> None:
-        if await trio.Path(self._stage / _MARK).exists():
-            # The copy is of the last moment: whatever differs from it is news.
-            await self._save_late(self.live, str(self._stage / _OLD_COPY), report, wins=False, since=None)
-            await in_thread(self._refill_old)
-        else:
-            switched = await in_thread(durable.inode, Path(self.live)) == self.new_inode
-            await in_thread(self._swap, False)
-            if switched:
-                # The old files stay: the new version may have made them what the old one cannot read.
-                await self._save_late(self.staged, self.live, report, wins=False, since=self.since)
+        await in_thread(self._switch_off, in_loop(report))
         report(f"{self.live} is as it was before")
 
     async def discard(self, tools: Tools, report: Report) -> None:
-        if not await trio.Path(self._stage / _MARK).exists():
-            await self._save_late(self.staged, self.live, report, wins=False, since=self.since)
+        await in_thread(self._save_last, in_loop(report))
+
+    def _switch_on(self, report: Report) -> None:
+        durable.sync_filesystem(self._stage)
+        # The last moment at which an abort costs nothing.
+        trio.from_thread.check_cancelled()
+        try:
+            self._swap(True)
+        except FileTrouble as error:
+            if not refill.asks_for_refill(error) or not Path(self.staged).is_dir() or self.old_inode is None:
+                raise
+            report(f"{self.live} cannot be exchanged at once ({error}): copying the files into it instead")
+            self._refill_new()
+            return
+        # What the old folder has now and the new one was not given came in between, whatever its time says.
+        self._save_late(self.staged, self.live, report, wins=True, since=None)
+
+    def _switch_off(self, report: Report) -> None:
+        if Path(self._stage, _MARK).exists():
+            # The copy is of the last moment: whatever differs from it is news.
+            self._save_late(self.live, str(self._stage / _OLD_COPY), report, wins=False, since=None)
+            self._refill_old()
+            return
+        switched = durable.inode(Path(self.live)) == self.new_inode
+        self._swap(False)
+        if switched:
+            # The old files stay: the new version may have made them what the old one cannot read.
+            self._save_late(self.staged, self.live, report, wins=False, since=self.since)
+
+    def _save_last(self, report: Report) -> None:
+        if not Path(self._stage, _MARK).exists():
+            self._save_late(self.staged, self.live, report, wins=False, since=self.since)
 
     def _swap(self, forward: bool) -> None:
         durable.swap(
@@ -102,19 +113,16 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
     def _persistent_in(self, folder: Path) -> tuple[bytes, ...]:
         return tuple(sorted({*self.persistent, *found_persistent(folder, self.wanted)}))
 
-    async def _save_late(self, source: str, target: str, report: Report, *, wins: bool, since: float | None) -> None:
-        def save() -> tuple[bytes, ...]:
-            if not (self.persistent or self.wanted):
-                return ()
-            if durable.inode(Path(source)) is None or durable.inode(Path(target)) is None:
-                return ()
-            paths, aside = self._persistent_in(Path(source)), Path(self.aside)
-            found = carry_late(Path(source), Path(target), paths, since=since, aside=aside, wins=wins)
-            if wins:
-                durable.sync_filesystem(Path(target))
-            return found
-
-        if put_aside := await in_thread(save):
+    def _save_late(self, source: str, target: str, report: Report, *, wins: bool, since: float | None) -> None:
+        if not (self.persistent or self.wanted):
+            return
+        if durable.inode(Path(source)) is None or durable.inode(Path(target)) is None:
+            return
+        paths, aside = self._persistent_in(Path(source)), Path(self.aside)
+        put_aside = carry_late(Path(source), Path(target), paths, since=since, aside=aside, wins=wins)
+        if wins:
+            durable.sync_filesystem(Path(target))
+        if put_aside:
             names = named(tuple(path.decode(errors="backslashreplace") for path in put_aside))
             report(f"What was written during the update was saved in {self.aside}: {names}")
 

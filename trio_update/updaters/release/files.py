@@ -99,6 +99,7 @@ def size_of(folder: Path, leave_out: tuple[bytes, ...]) -> int:
     root = os.fsencode(folder)
     with translated("look at", folder):
         for directory, folders, names in durable.walk(root):
+            check_cancelled()
             base = os.path.relpath(directory, root)
 
             def counts(name: bytes, base: bytes = base) -> bool:

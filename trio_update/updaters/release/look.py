@@ -9,6 +9,7 @@ from pathlib import Path
 from trio_update.errors import OperationFailed
 from trio_update.host.archive.extract import Archive, read_archive
 from trio_update.host.files.durable import translated
+from trio_update.model import RemoteRelease
 from trio_update.updaters.release.compare import is_as_packed
 from trio_update.updaters.release.info import (
     RELEASE_INFO,
@@ -58,9 +59,19 @@ class Look:
 
 @dataclass
 class Memory:
-    """The last archive that was read, so that a refresh need not judge it again."""
+    """The last archive that was read, so that a refresh need not judge it again; and what a job was told.
+
+    ``asked``: a repository and its newest release, as a job's decision learned it.  The next look takes it into the
+    status: the plan that follows on a refused one must be by what that job was told.
+    """
 
     archives: dict[str, Archive] = field(default_factory=dict)
+    asked: tuple[str, RemoteRelease] | None = None
+
+    def take_asked(self, repo: str) -> RemoteRelease | None:
+        """What was asked of ``repo`` since the last time, once."""
+        asked, self.asked = self.asked, None
+        return asked[1] if asked is not None and asked[0] == repo else None
 
     def archive_of(self, kept: Kept) -> Archive:
         """Raises: OperationFailed."""

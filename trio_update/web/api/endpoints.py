@@ -57,6 +57,13 @@ class Name(msgspec.Struct, frozen=True):
     name: Text | None = None
 
 
+class Upgrade(msgspec.Struct, frozen=True):
+    """One app, or all of them when ``name`` is left out; ``plan_id``: only if that plan is still what would be done."""
+
+    name: Text | None = None
+    plan_id: Text | None = None
+
+
 class Recover(msgspec.Struct, frozen=True):
     name: Text
     hard: bool = False
@@ -124,8 +131,10 @@ async def _refresh(call: Call, params: Name) -> Answer:
     return call.manager.status()
 
 
-async def _upgrade(call: Call, params: Name) -> Answer:
-    await call.manager.upgrade(params.name, who=call.who)
+async def _upgrade(call: Call, params: Upgrade) -> Answer:
+    if params.plan_id is not None and params.name is None:
+        raise BadRequest("a `plan_id` is of one app: give its `name` as well")
+    await call.manager.upgrade(params.name, who=call.who, plan_id=params.plan_id)
     return "ok"
 
 
@@ -242,8 +251,8 @@ def _update(
 _UPDATES: tuple[Endpoint[Any], ...] = (
     _update("status", "GET", _status, StatusParams),
     _update("refresh", "POST", _refresh, Name, unknown_app=400),
-    _update("upgrade", "POST", _upgrade, Name, name_decides=True),
-    _update("client", "POST", _upgrade, Name, name_decides=True),
+    _update("upgrade", "POST", _upgrade, Upgrade, name_decides=True),
+    _update("client", "POST", _upgrade, Upgrade, name_decides=True),
     _update("full", "POST", _full, Nothing),
     _update("klipper", "POST", _klipper, Nothing),
     _update("moonraker", "POST", _moonraker, Nothing),

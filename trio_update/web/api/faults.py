@@ -26,6 +26,8 @@ _STATUSES = {
     Reason.INVALID: 409,
     Reason.HELD: 409,
     Reason.STUCK: 409,
+    Reason.NO_SPACE: 409,
+    Reason.PLAN_CHANGED: 409,
     Reason.UNKNOWN_JOB: 404,
     Reason.NOT_SUPPORTED: 400,
     Reason.BAD_VERSION: 400,

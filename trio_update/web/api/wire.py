@@ -22,7 +22,7 @@ _FROM_OUTSIDE = frozenset(
     {
         *("message", "log", "last_error", "warnings", "anomalies", "refusals", "config_warnings", "git_messages"),
         *("author", "subject", "tag", "branch", "release_notes", "version", "remote_version", "rollback_version"),
-        *("full_version_string", "from_version", "to_version", "remote_title", "kept_versions"),
+        *("full_version_string", "from_version", "to_version", "remote_title", "kept_versions", "asset_name"),
     }
 )
 

@@ -1,0 +1,99 @@
+"""What can be seen of a clone, as values: collected by looking, judged by pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trio_update.host.git.folder import GitFolder
+from trio_update.host.git.output import Difference, Settings, Tag, WorkTree
+from trio_update.model import Commit
+from trio_update.updaters.space import Disk
+from trio_update.versions import GitVersion
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """The branch of a remote that a clone follows; ``url`` is ``None`` when the remote has none."""
+
+    remote: str
+    branch: str
+    url: str | None
+
+    @property
+    def ref(self) -> str:
+        return f"refs/remotes/{self.remote}/{self.branch}"
+
+
+@dataclass(frozen=True)
+class Pin:
+    """What is known of ``pinned_commit``: its full hash, and whether it lies ahead of HEAD."""
+
+    commit: str | None
+    ahead: bool
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A clone as it stands, before it is decided where an update leads.
+
+    ``upstream`` is the tip of the tracked branch, as a commit or as the branch's ref; ``None``: the branch is gone.
+    ``tags``, newest first, are those between HEAD and that tip; they are asked for only where the channel goes by tags.
+    """
+
+    folder: GitFolder
+    settings: Settings
+    tree: WorkTree
+    tracking: Tracking | None
+    upstream: str | None = None
+    pin: Pin | None = None
+    tags: tuple[Tag, ...] = ()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that was seen of a clone in one look, and of the way to the ``target``, a commit that was chosen.
+
+    ``target`` and ``target_version`` are ``None`` when there is nothing to go to.
+    """
+
+    seen: Seen
+    target: str | None = None
+    version: GitVersion | None = None
+    target_version: GitVersion | None = None
+    commits: tuple[Commit, ...] = ()
+    commits_count: int = 0
+
+    @property
+    def head(self) -> str | None:
+        return self.seen.tree.head
+
+
+@dataclass(frozen=True)
+class Change:
+    """What differs between two commits, and what of the user's, or of the disk's, stands in the way of it.
+
+    Paths are relative to the clone.  ``taken``: untracked files in the place of new ones.  ``concealed``: files that
+    are hidden from git and change; ``changed_in_hiding``: those that the user changed.  ``locked``: folders that this
+    user cannot write to.  ``mounted``: changed paths that something is mounted on or below.  ``hides``: the index has
+    hidden files.  ``sizes``: bytes that each written file takes, ``None`` when git does not know them.
+    """
+
+    files: Mapping[bytes, Difference]
+    disk: Disk
+    taken: tuple[bytes, ...] = ()
+    hides: bool = False
+    concealed: tuple[bytes, ...] = ()
+    changed_in_hiding: tuple[str, ...] = ()
+    locked: tuple[str, ...] = ()
+    mounted: tuple[bytes, ...] = ()
+    sizes: tuple[int, ...] | None = ()
+    index_size: int = 0
+
+    @property
+    def added(self) -> tuple[bytes, ...]:
+        return tuple(path for path, found in self.files.items() if found.kind == "A")
+
+    @property
+    def deleted(self) -> tuple[bytes, ...]:
+        return tuple(path for path, found in self.files.items() if found.kind == "D")
