@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import trio
@@ -18,9 +18,9 @@ import trio
 from trio_update import load_config
 from trio_update.config import ConfigInvalid
 from trio_update.engine.manager import Manager, open_manager
-from trio_update.errors import Aborted, DataPathHeld, OperationFailed, Refused, StartFailed
-from trio_update.events import Event, JobMessage
-from trio_update.model import Unknown
+from trio_update.errors import DataPathHeld, Refused, StartFailed
+from trio_update.events import JobEnded, JobProgress
+from trio_update.model import AppName, Outcome, Step, Unknown
 
 
 async def application(config_file: Path, data_path: Path, names: Sequence[str]) -> int:
@@ -28,25 +28,35 @@ async def application(config_file: Path, data_path: Path, names: Sequence[str]) 
     config = await trio.to_thread.run_sync(load_config, config_file)
     for problem in config.problems:
         print(f"warning: {problem}", file=sys.stderr)
-    outbox, events = trio.open_memory_channel[Event](512)
-    # Before the manager is handed out, it has settled whatever a killed process left behind.
-    async with open_manager(config, data_path=data_path) as manager, trio.open_nursery() as nursery:
-        nursery.start_soon(narrate, events)
-        # The manager never waits for a listener.  One that does not keep up finds its channel closed.
-        async with outbox:
-            with manager.hub.attach(outbox):
-                await manager.wait_ready()
-                await manager.refresh(None)
-                show(manager)
-                failed = [name for name in names if not await upgraded(manager, name)]
-        # Closing our end let `narrate` come to its end, with nothing left unsaid.
+    # Before the manager is handed out, it has brought whatever a killed process left behind to a whole state.
+    async with (
+        trio.open_nursery() as nursery,
+        open_manager(config, data_path=data_path, may_update=may_update, who="embed.py") as manager,
+    ):
+        await nursery.start(narrate, manager)
+        await manager.wait_ready()
+        await manager.refresh()
+        show(manager)
+        failed = [name for name in names if not await upgraded(manager, name)]
+    # The end of the manager let `narrate` come to its own, with nothing left unsaid.
     return len(failed)
 
 
-async def narrate(events: trio.MemoryReceiveChannel[Event]) -> None:
-    async for event in events:
-        if isinstance(event, JobMessage):
-            print(f"  {event.application}: {event.message}")
+async def may_update(app: AppName | None, step: Step) -> str | None:
+    """Asked before each step that somebody could feel.  Whoever prints, say, looks at the printer here."""
+    return None
+
+
+async def narrate(manager: Manager, *, task_status: trio.TaskStatus[None]) -> None:
+    # The manager never waits for a reader.  One that does not keep up gets EventsMissed, and can begin anew.
+    async with manager.events() as events:
+        task_status.started()
+        async for event in events:
+            match event:
+                case JobProgress():
+                    print(f"  {event.line.application}: {event.line.message}")
+                case JobEnded(record=record):
+                    print(f"  {record.name} {record.outcome} after {record.duration:.1f} s")
 
 
 def show(manager: Manager) -> None:
@@ -63,13 +73,14 @@ def text(version: str | Unknown) -> str:
 async def upgraded(manager: Manager, name: str) -> bool:
     """Whether it is up to date now; when not, it is as it was before.  Ctrl-C ends the job in the same way."""
     try:
-        await manager.upgrade(name, who="embed.py")
+        # `start_upgrade` returns the job instead, to look at it, to wait for it later, or to abort it.
+        record = await manager.upgrade(name)
     except Refused as refused:
         print(f"{name} was not touched ({refused.reason}): {refused}", file=sys.stderr)
-    except (OperationFailed, Aborted) as error:
-        print(f"{name} is as it was: {error}", file=sys.stderr)
-    else:
+        return False
+    if record.outcome in {Outcome.SUCCEEDED, Outcome.UNCHANGED}:
         return True
+    print(f"{name} is as it was: {record.message}", file=sys.stderr)
     return False
 
 
@@ -79,24 +90,14 @@ def main() -> int:
     parser.add_argument("data_path", type=Path)
     parser.add_argument("names", nargs="*", metavar="NAME", help="upgrade this app")
     options = parser.parse_args()
-    reasons: list[str] = []
-    # The manager has nurseries of its own, so that what goes wrong inside arrives in a group.
     try:
-        return 1 if trio.run(application, options.config, options.data_path.absolute(), options.names) else 0
+        return 1 if trio.run(application, options.config, options.data_path, options.names) else 0
     except* (ConfigInvalid, StartFailed, DataPathHeld) as group:
-        reasons += [str(leaf) for leaf in leaves(group)]
+        # In a group because of our own nursery: the manager lets out what it raises as it is.
+        print("; ".join(str(error) for error in group.exceptions), file=sys.stderr)
     except* KeyboardInterrupt:
-        reasons.append("stopped")
-    print("; ".join(reasons), file=sys.stderr)
+        print("stopped", file=sys.stderr)
     return 1
-
-
-def leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from leaves(inner)
-    else:
-        yield error
 
 
 if __name__ == "__main__":

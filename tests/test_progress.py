@@ -16,9 +16,15 @@ from trio_update.progress import Progress, download_message, read_progress
         ("Receiving objects: 100% (20/20)\n", Progress("Receiving objects", 100)),
         ("Updating files: 100% (7/7), done.\r", Progress("Updating files", 100, last=True)),
         ("Odd: 400%", Progress("Odd", 100)),
-        ("Downloading a.zip: 12 KiB / 30 KiB [40%]", Progress("Downloading a.zip", 40, "of 30 KiB")),
-        ("Downloading a.zip: 30 KiB / 30 KiB [100%]", Progress("Downloading a.zip", 100, "of 30 KiB", last=True)),
-        ("Downloading 9% of: it.zip: 12 KiB", Progress("Downloading 9% of: it.zip", None, "12 KiB")),
+        (
+            "Downloading a.zip: 12 KiB / 30 KiB [40%]",
+            Progress("Downloading a.zip", 40, "of 30 KiB", done=12288, total=30720),
+        ),
+        (
+            "Downloading a.zip: 30 KiB / 30 KiB [100%]",
+            Progress("Downloading a.zip", 100, "of 30 KiB", last=True, done=30720, total=30720),
+        ),
+        ("Downloading 9% of: it.zip: 12 KiB", Progress("Downloading 9% of: it.zip", None, "12 KiB", done=12288)),
     ],
 )
 def test_what_tells_how_far_something_is(message: str, progress: Progress) -> None:

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
         listing,
         scalar,
     )
-    from trio_update.engine.manager import Manager, open_manager
+    from trio_update.engine.manager import Job, Manager, open_manager
     from trio_update.errors import (
         Aborted,
         DataPathHeld,
+        EventsMissed,
+        ManagerClosed,
         OperationFailed,
         Reason,
         Refusal,
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
         StartFailed,
         TrioUpdateError,
     )
-    from trio_update.events import Event, JobMessage, Refreshed
+    from trio_update.events import Event, JobEnded, JobProgress, JobStarted, StatusChanged
     from trio_update.model import (
         AppName,
         AppOutcome,
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
         Outcome,
         Plan,
         Status,
+        Step,
         Unknown,
     )
     from trio_update.updaters.base import (
@@ -93,20 +96,25 @@ __all__ = [
     "DisabledApp",
     "Effect",
     "Event",
+    "EventsMissed",
     "ExecutableConfig",
     "ExecutableStatus",
     "GitRepoConfig",
     "GitStatus",
     "HealthCheck",
+    "Job",
+    "JobEnded",
     "JobId",
     "JobKind",
-    "JobMessage",
+    "JobProgress",
     "JobRecord",
+    "JobStarted",
     "JobState",
     "JobView",
     "Kind",
     "KindInvalid",
     "Manager",
+    "ManagerClosed",
     "OperationFailed",
     "Outcome",
     "Plan",
@@ -115,7 +123,6 @@ __all__ = [
     "Reason",
     "Recover",
     "RefreshWindow",
-    "Refreshed",
     "Refusal",
     "Refused",
     "Report",
@@ -124,6 +131,8 @@ __all__ = [
     "ServerConfig",
     "StartFailed",
     "Status",
+    "StatusChanged",
+    "Step",
     "Target",
     "Tools",
     "TrioUpdateError",
@@ -151,15 +160,24 @@ _PLACES = {
         *("AppConfig", "BadValue", "Config", "ConfigInvalid", "DisabledApp", "HealthCheck", "Problem"),
         *("RefreshWindow", "ServerConfig", "UpdateManagerConfig", "listing", "scalar"),
     ),
-    "engine.manager": ("Manager", "open_manager"),
+    "engine.manager": ("Job", "Manager", "open_manager"),
     "errors": (
-        *("Aborted", "DataPathHeld", "OperationFailed", "Reason", "Refusal", "Refused", "StartFailed"),
-        "TrioUpdateError",
+        *(
+            "Aborted",
+            "DataPathHeld",
+            "EventsMissed",
+            "ManagerClosed",
+            "OperationFailed",
+            "Reason",
+            "Refusal",
+            "Refused",
+        ),
+        *("StartFailed", "TrioUpdateError"),
     ),
-    "events": ("Event", "JobMessage", "Refreshed"),
+    "events": ("Event", "JobEnded", "JobProgress", "JobStarted", "StatusChanged"),
     "model": (
         *("AppName", "AppOutcome", "AppStatus", "Channel", "JobId", "JobKind", "JobRecord", "JobState", "JobView"),
-        *("Outcome", "Plan", "Status", "Unknown"),
+        *("Outcome", "Plan", "Status", "Step", "Unknown"),
     ),
     "updaters.base": (
         *("Decision", "Effect", "Prepared", "Recover", "Report", "Request", "Rollback", "Target", "Tools", "Updater"),

@@ -35,6 +35,7 @@ class Reason(enum.StrEnum):
     STUCK = "stuck"
     NO_SPACE = "no_space"
     PLAN_CHANGED = "plan_changed"
+    NOT_NOW = "not_now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,17 @@ class OperationFailed(TrioUpdateError):
 
 class Aborted(TrioUpdateError):
     """The job was ended by an abort or by the server's stop; the app is as it was before."""
+
+
+class ManagerClosed(TrioUpdateError):
+    """The context that the manager lived in has ended: nothing can be asked of it any more."""
+
+
+class EventsMissed(TrioUpdateError):
+    """A reader of events did not keep up, and what came after its buffer was full is lost to it.
+
+    Reading anew begins with the present status.
+    """
 
 
 class CommandFailed(OperationFailed):

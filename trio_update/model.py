@@ -8,9 +8,12 @@ that clients expect is written by :mod:`trio_update.web.api.wire` alone.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import NewType
 
 import msgspec
+
+from trio_update.errors import Reason
 
 AppName = NewType("AppName", str)
 JobId = NewType("JobId", int)
@@ -114,7 +117,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     github_rate_limit: int | None = None
     github_requests_remaining: int | None = None
     github_limit_reset_time: int | None = None
-    version_info: dict[AppName, AppStatus]
+    version_info: Mapping[AppName, AppStatus]
     config_warnings: tuple[str, ...] = ()
 
 
@@ -176,6 +179,21 @@ class Outcome(enum.StrEnum):
     INTERRUPTED = "interrupted"
 
 
+class Step(enum.StrEnum):
+    """What is about to happen when the host is asked whether it may (``may_update``).
+
+    ADMISSION: a job was asked for.  APP: a full update comes to this app.  SWITCH: everything is downloaded and
+    verified, and the app is about to change.  RESTART: the app's services are about to be restarted.  REFRESH: the
+    remotes are about to be asked.
+    """
+
+    ADMISSION = "admission"
+    APP = "app"
+    SWITCH = "switch"
+    RESTART = "restart"
+    REFRESH = "refresh"
+
+
 class AppOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """What a job did to one app.  ``digest`` (``sha256:HEX``): of the asset that was installed."""
 
@@ -190,7 +208,10 @@ class AppOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """An ended job, as the history keeps it.  Times in unix seconds; ``log`` one line an entry."""
+    """An ended job, as the history keeps it.  Times in unix seconds; ``log`` one line an entry.
+
+    ``message`` says what went wrong, and ``reason`` why, if the job was refused and not tried.
+    """
 
     proc_id: JobId
     kind: JobKind
@@ -201,6 +222,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
     apps: tuple[AppOutcome, ...] = ()
     message: str = ""
+    reason: Reason | None = None
     log: tuple[str, ...] = ()
 
 

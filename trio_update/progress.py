@@ -12,7 +12,7 @@ from dataclasses import dataclass
 # "Receiving objects:  45% (9/20), 1.20 MiB | 3.00 MiB/s"; "remote: " in front of what the other side does.
 _GIT = re.compile(r"(?:remote: )?(?P<what>[^%:\n]{1,60}):\s+(?P<percent>\d{1,3})%(?: \([^)]*\))?(?P<more>, .*)?")
 _OURS = re.compile(
-    r"(?P<what>Downloading .{1,200}): (?P<done>\d+ KiB)(?: / (?P<total>\d+ KiB) \[(?P<percent>\d{1,3})%\])?"
+    r"(?P<what>Downloading .{1,200}): (?P<done>\d{1,15}) KiB(?: / (?P<total>\d{1,15}) KiB \[(?P<percent>\d{1,3})%\])?"
 )
 
 
@@ -21,22 +21,26 @@ class Progress:
     """How far ``what`` has got; ``percent`` is ``None`` when nobody knows how much there is.
 
     ``amount``: what there is to tell besides, for a reader.  ``last``: nothing follows that makes it obsolete.
+    ``done`` and ``total`` in bytes, where the message tells them; rounded up to whole KiB, as it does.
     """
 
     what: str
     percent: int | None
     amount: str = ""
     last: bool = False
+    done: int | None = None
+    total: int | None = None
 
 
 def read_progress(message: str) -> Progress | None:
     """What a message tells of progress; ``None`` for any other."""
     message = message.strip()
     if (found := _OURS.fullmatch(message)) is not None:
+        done = int(found["done"]) * 1024
         if found["percent"] is None:
-            return Progress(found["what"], None, found["done"])
-        percent = min(int(found["percent"]), 100)
-        return Progress(found["what"], percent, f"of {found['total']}", last=percent == 100)
+            return Progress(found["what"], None, f"{found['done']} KiB", done=done)
+        percent, total = min(int(found["percent"]), 100), int(found["total"]) * 1024
+        return Progress(found["what"], percent, f"of {found['total']} KiB", last=percent == 100, done=done, total=total)
     if (found := _GIT.fullmatch(message)) is not None:
         last = (found["more"] or "").endswith("done.")
         return Progress(found["what"], min(int(found["percent"]), 100), last=last)

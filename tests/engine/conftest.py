@@ -13,22 +13,28 @@ import pytest
 import trio
 import trio.testing
 
+from tests.support.raising import Raising
 from tests.support.upstream import git
 from trio_update.config import Config, UpdateManagerConfig
 from trio_update.demo.gitserver import Behaviour, GitServer, serve_git
 from trio_update.demo.repos import Upstream, add_commits, clone, make_upstream
+from trio_update.engine.gate import MayUpdate
 from trio_update.engine.manager import Manager, open_manager
-from trio_update.events import Event, JobMessage, Refreshed
-from trio_update.host.klippy import PrintState
-from trio_update.model import AppName, Status
+from trio_update.events import Event, JobEnded, JobMessage, JobProgress, StatusChanged, notice_of
+from trio_update.model import AppName, Status, Step
 from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
 
 
 @dataclass
 class Printer:
-    """A printer whose state a test sets."""
+    """A host that says no while ``printing``, and remembers what it was asked."""
 
     printing: bool = False
+    asked: list[tuple[AppName | None, Step]] = field(default_factory=list)
+
+    async def __call__(self, app: AppName | None, step: Step) -> str | None:
+        self.asked.append((app, step))
+        return "A print is running" if self.printing else None
 
 
 @dataclass
@@ -47,8 +53,10 @@ class Listener:
 
     def shape(self) -> list[tuple[str, bool] | str]:
         """Messages as (application, complete), the status as its name."""
+        notices = [notice for event in self.drain() if (notice := notice_of(event)) is not None]
         return [
-            "status" if isinstance(event, Refreshed) else (event.application, event.complete) for event in self.drain()
+            "status" if isinstance(notice, StatusChanged) else (notice.application, notice.complete)
+            for notice in notices
         ]
 
     async def until_ended(self) -> Status:
@@ -58,19 +66,19 @@ class Listener:
 
     async def until_status(self) -> Status:
         async for event in self.receive:
-            if isinstance(event, Refreshed):
+            if isinstance(event, StatusChanged):
                 return event.status
         raise AssertionError("no status came")
 
     async def until_complete(self) -> None:
         async for event in self.receive:
-            if isinstance(event, JobMessage) and event.complete:
+            if isinstance(event, JobEnded):
                 return
 
     async def until(self, text: str) -> JobMessage:
         async for event in self.receive:
-            if isinstance(event, JobMessage) and text in event.message:
-                return event
+            if isinstance(event, JobProgress | JobEnded) and text in event.line.message:
+                return event.line
         raise AssertionError(f"{text!r} was never said")
 
 
@@ -120,20 +128,20 @@ class Site:
     async def manager(
         self,
         *,
-        printer: PrintState | None = None,
+        may_update: MayUpdate | None = None,
         update_manager: UpdateManagerConfig | None = None,
         refresh: bool = True,
         **options: Any,
     ) -> AsyncIterator[tuple[Manager, Listener]]:
         config = self.config(update_manager, **options)
         send, receive = trio.open_memory_channel[Event](1000)
-        async with open_manager(config, data_path=self.folder / "data", printer=printer) as manager:
+        async with open_manager(config, data_path=self.folder / "data", may_update=may_update) as manager:
             await manager.wait_ready()
             if refresh:
                 await manager.refresh(None)
                 await trio.testing.wait_all_tasks_blocked()
             with manager.hub.attach(send):
-                yield manager, Listener(receive)
+                yield Raising(manager), Listener(receive)
 
 
 def git_status(manager: Manager, name: AppName) -> GitStatus:

@@ -18,7 +18,7 @@ from trio_update.errors import Aborted, CommandFailed, OperationFailed, Reason, 
 from trio_update.model import AppName, JobState, Outcome
 
 
-async def outcome_of(call: Callable[[], Awaitable[None]], results: list[str], name: str) -> None:
+async def outcome_of(call: Callable[[], Awaitable[object]], results: list[str], name: str) -> None:
     try:
         await call()
         results.append(f"{name} ok")
@@ -70,11 +70,11 @@ async def test_the_same_app_twice_is_refused_and_another_waits_its_turn(site: Si
 async def test_a_refusal_too_ends_with_a_completing_message_and_the_status(site: Site) -> None:
     await site.add("one")
     printer = Printer(printing=False)
-    async with site.manager(printer=printer) as (manager, listener):
+    async with site.manager(may_update=printer) as (manager, listener):
         printer.printing = True
         with pytest.raises(Refused) as caught:
             await manager.recover("one", hard=True, who="test")
-        assert caught.value.reason is Reason.PRINTING
+        assert caught.value.reason is Reason.NOT_NOW
         assert listener.shape() == [("recover_one", False), ("recover_one", True), "status"]
         with pytest.raises(Refused):
             await manager.refresh(None)

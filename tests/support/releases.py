@@ -16,11 +16,12 @@ import pytest
 import trio
 
 from tests.engine.conftest import Listener
+from tests.support.raising import Raising
 from trio_update.config import Config, ServerConfig
 from trio_update.demo.github.server import GitHub, SimAsset, SimRelease
 from trio_update.engine.manager import Manager, open_manager
 from trio_update.errors import OperationFailed, Refused
-from trio_update.events import Event, JobMessage
+from trio_update.events import Event, JobEnded, JobProgress
 from trio_update.model import AppName, Outcome
 from trio_update.updaters.release.kind import ExecutableConfig, ReleaseConfig, ReleaseStatus, WebConfig, ZipConfig
 
@@ -30,7 +31,7 @@ KINDS: dict[str, type[ReleaseConfig]] = {"web": WebConfig, "zip": ZipConfig, "ex
 PROGRAM = "tool"
 Files = dict[str, bytes | None]
 # What a user can do.
-ACTIONS: dict[str, Callable[[Manager], Awaitable[None]]] = {
+ACTIONS: dict[str, Callable[[Manager], Awaitable[object]]] = {
     "upgrade": lambda manager: manager.upgrade("app", who="test"),
     "rollback": lambda manager: manager.rollback("app", who="test"),
     "soft": lambda manager: manager.recover("app", hard=False, who="test"),
@@ -168,7 +169,7 @@ class ReleaseSite:
             if refresh:
                 await manager.refresh(None)
             with manager.hub.attach(send):
-                yield manager, Listener(receive)
+                yield Raising(manager), Listener(receive)
 
     def expect(self, version: str, extra: dict[str, bytes] | None = None) -> None:
         """The app is this version, every file of it and nothing else but ``extra``; nothing is left of a job."""
@@ -228,7 +229,7 @@ def behind(folder: Path, github: GitHub, kind: str) -> ReleaseSite:
 
 def said(listener: Listener) -> str:
     """All messages that came since it was asked last, a line each."""
-    return "\n".join(event.message for event in listener.drain() if isinstance(event, JobMessage))
+    return "\n".join(event.line.message for event in listener.drain() if isinstance(event, JobProgress | JobEnded))
 
 
 def status_of(manager: Manager, name: AppName = NAME) -> ReleaseStatus:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support.raising import Raising
 from trio_update.config import Config
 from trio_update.engine.manager import Manager, open_manager
 from trio_update.model import AppName
@@ -105,9 +107,11 @@ class Bench:
         values: dict[str, Any] = {"name": NAME, "path": self.path, "origin": self.upstream.url}
         return GitRepoConfig(**(values | options))
 
-    def manager(self, *, debug: bool = False, **options: Any) -> AbstractAsyncContextManager[Manager]:
+    @asynccontextmanager
+    async def manager(self, *, debug: bool = False, **options: Any) -> AsyncIterator[Manager]:
         config = Config(source=self.folder / "moonraker.conf", apps=(self.config(**options),))
-        return open_manager(config, data_path=self.data_path, debug=debug)
+        async with open_manager(config, data_path=self.data_path, debug=debug) as manager:
+            yield Raising(manager)
 
     def git(self, *arguments: str, check: bool = True) -> str:
         return git(self.path, *arguments, check=check)

@@ -167,6 +167,7 @@ CODE_OF = {
     Reason.UNKNOWN_APP: -32601,
     Reason.BUSY: 503,
     Reason.PRINTING: 503,
+    Reason.NOT_NOW: 503,
     Reason.NOT_READY: 503,
     Reason.UNKNOWN_JOB: 404,
     Reason.NOT_SUPPORTED: 400,

@@ -167,6 +167,7 @@ async def test_unknown_apps() -> None:
 STATUS_OF = {
     Reason.BUSY: 503,
     Reason.PRINTING: 503,
+    Reason.NOT_NOW: 503,
     Reason.NOT_READY: 503,
     Reason.NO_JOB: 409,
     Reason.CANNOT_ABORT: 409,

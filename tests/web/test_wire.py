@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.web.fake import EVIL, EVIL_ESCAPED, an_app
-from trio_update.events import JobMessage, Refreshed
+from trio_update.events import JobMessage, StatusChanged
 from trio_update.model import (
     AppName,
     AppOutcome,
@@ -159,7 +159,7 @@ def test_a_message_is_a_notification_with_one_object_as_its_parameter() -> None:
 
 def test_a_refresh_carries_the_whole_status() -> None:
     wire, status = Wire(), a_status()
-    frame = msgspec.json.decode(wire.frame(Refreshed(status=status)))
+    frame = msgspec.json.decode(wire.frame(StatusChanged(status=status)))
     assert frame["method"] == "notify_update_refreshed"
     assert frame["params"] == [msgspec.json.decode(wire.text(status))]
 

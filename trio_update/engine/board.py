@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -63,7 +64,9 @@ class Board:
                 github_rate_limit=budget.limit if budget else None,
                 github_requests_remaining=budget.remaining if budget else None,
                 github_limit_reset_time=budget.reset if budget else None,
-                version_info={app: self._present(app, status) for app, status in self._snapshots.items()},
+                version_info=MappingProxyType(
+                    {app: self._present(app, status) for app, status in self._snapshots.items()}
+                ),
                 config_warnings=self._notices,
             )
         return self._shown

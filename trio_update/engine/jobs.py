@@ -1,67 +1,99 @@
-"""Jobs: one at a time in one lane, each under a cancel scope of its own, none of them in a caller's task."""
+"""Jobs: what was ordered, how far it has come, and the handle that whoever ordered it gets."""
 
 from __future__ import annotations
 
-import logging
-import time
 from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import trio
 
 from trio_update.engine.hub import Hub
-from trio_update.engine.transaction import Conduct
-from trio_update.errors import Aborted, OperationFailed, Reason, Refused, TrioUpdateError
-from trio_update.events import JobMessage
-from trio_update.model import AppName, AppOutcome, JobId, JobKind, JobRecord, JobState, JobView, Outcome
+from trio_update.engine.lifetime import Lifetime
+from trio_update.engine.states import JobEvent, Stage, next_stage
+from trio_update.errors import Reason, Refused, TrioUpdateError
+from trio_update.events import JobEnded, JobMessage, JobProgress, JobStarted
+from trio_update.model import AppName, AppOutcome, JobId, JobKind, JobRecord, JobView, Outcome
 from trio_update.progress import Progress, read_progress
-
-_log = logging.getLogger(__name__)
+from trio_update.updaters.base import Request
 
 KEPT_LINES = 2000
-KEPT_JOBS = 20
 # git writes a progress line for every percent; four a second is what a reader can follow.
 _PROGRESS_SECONDS = 0.25
 
 
-@dataclass(eq=False)
-class Job(Conduct):
-    """A running, waiting or just ended job.  Serves its transaction as :class:`Conduct`."""
+@dataclass(frozen=True)
+class Task:
+    """What a job does to one app."""
 
-    id: JobId
+    app: AppName
+    request: Request
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was asked for, and by whom.  ``name`` is ``None`` for a full update, which has a task for every app."""
+
     kind: JobKind
     name: AppName | None
     who: str
-    hub: Hub
-    state: JobState = JobState.WAITING
-    started: float = field(default_factory=time.time)
-    outcome: Outcome | None = None
-    error: TrioUpdateError | None = None
-    apps: list[AppOutcome] = field(default_factory=list)
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-    ended: trio.Event = field(default_factory=trio.Event)
-    uncuttable: str | None = None
-    log: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
-    _shown: tuple[str, float] = ("", 0.0)
+    tasks: tuple[Task, ...]
 
     @property
     def application(self) -> str:
-        """What clients call this job."""
+        """What clients call the job."""
         if self.kind is JobKind.FULL:
             return "full"
         prefix = "" if self.kind is JobKind.UPGRADE else f"{self.kind}_"
         return f"{prefix}{self.name}"
 
+
+class JobRun:
+    """A job as the engine works on it.
+
+    ``outcome``, ``error`` and ``apps`` are written by the job runner (:mod:`trio_update.engine.lane`) alone; what the
+    job does meanwhile is told through :meth:`report` and :meth:`step`.  ``scope`` is cancelled to abort it.
+    """
+
+    def __init__(self, job_id: JobId, order: Order, hub: Hub, clock: Callable[[], float]) -> None:
+        self.id = job_id
+        self.order = order
+        self.stage = Stage.WAITING
+        self.started = clock()
+        self.outcome: Outcome | None = None
+        self.error: TrioUpdateError | None = None
+        self.apps: tuple[AppOutcome, ...] = ()
+        self.scope = trio.CancelScope()
+        self.ended = trio.Event()
+        self._hub = hub
+        self._clock = clock
+        self._log: deque[str] = deque(maxlen=KEPT_LINES)
+        self._shown: tuple[str, float] = ("", 0.0)
+        self._final: JobRecord | None = None
+
+    def step(self, event: JobEvent) -> None:
+        """Something happened that changes how far the job is, and whether it can be aborted."""
+        self.stage = next_stage(self.stage, event)
+
     def report(self, message: str) -> None:
+        """Tell everyone; of progress, what can be read."""
         progress = read_progress(message)
         if progress is not None and self._is_too_soon(progress):
             return
-        if progress is not None and self.log and _what(self.log[-1]) == progress.what:
+        if progress is not None and self._log and _what(self._log[-1]) == progress.what:
             # Ten minutes of progress would push everything else out of the log.
-            self.log.pop()
-        self.log.append(message)
-        self._publish(message)
+            self._log.pop()
+        self._log.append(message)
+        self._hub.publish(
+            JobProgress(
+                line=self._line(message),
+                phase=self.stage.shown,
+                what=progress.what if progress else "",
+                percent=progress.percent if progress else None,
+                done=progress.done if progress else None,
+                total=progress.total if progress else None,
+            )
+        )
 
     def _is_too_soon(self, progress: Progress) -> bool:
         """Whether a progress line comes too soon after the last one of its kind."""
@@ -72,46 +104,62 @@ class Job(Conduct):
         self._shown = progress.what, now
         return False
 
-    def complete(self, message: str) -> None:
-        self.log.append(message)
-        self._publish(message, complete=True)
+    def _line(self, message: str, *, complete: bool = False) -> JobMessage:
+        return JobMessage(application=self.order.application, proc_id=self.id, message=message, complete=complete)
 
-    def _publish(self, message: str, *, complete: bool = False) -> None:
-        self.hub.publish(JobMessage(application=self.application, proc_id=self.id, message=message, complete=complete))
+    def announce(self) -> None:
+        """Tell that the job was admitted."""
+        self._hub.publish(JobStarted(job=self.view()))
 
-    def applying(self) -> None:
-        self.state = JobState.APPLYING
+    def conclude(self, last_words: str) -> JobRecord:
+        """The job says no more; its record is final from here on."""
+        self._log.append(last_words)
+        self._final = self._record(self.outcome or Outcome.FAILED)
+        return self._final
 
-    def must_not_be_cut(self, why: str | None) -> None:
-        self.uncuttable = why
+    def publish_end(self) -> None:
+        """Tell everyone how the job has ended; :meth:`conclude` came before."""
+        record = self.final
+        self._hub.publish(JobEnded(line=self._line(record.log[-1], complete=True), record=record))
 
-    def view(self) -> JobView:
-        return JobView(
-            proc_id=self.id,
-            application=self.application,
-            kind=self.kind,
-            name=self.name,
-            requested_by=self.who,
-            state=self.state,
-            abortable=self.state is not JobState.ENDED and self.uncuttable is None,
-            started=self.started,
-            outcome=self.outcome,
-            log=tuple(self.log),
-        )
+    @property
+    def final(self) -> JobRecord:
+        """What the job came to, once it has ended."""
+        assert self._final is not None
+        return self._final
 
-    def record(self, *, provisional: bool = False) -> JobRecord:
-        """The job for the history; ``provisional``: what stays there if the process dies now."""
+    def unfinished_record(self) -> JobRecord:
+        """What stays in the history if the process dies now."""
+        return self._record(Outcome.INTERRUPTED)
+
+    def _record(self, outcome: Outcome) -> JobRecord:
         return JobRecord(
             proc_id=self.id,
-            kind=self.kind,
-            name=self.name,
-            requested_by=self.who,
+            kind=self.order.kind,
+            name=self.order.name,
+            requested_by=self.order.who,
             started=self.started,
-            duration=max(time.time() - self.started, 0.0),
-            outcome=Outcome.INTERRUPTED if provisional or self.outcome is None else self.outcome,
-            apps=tuple(self.apps),
+            duration=max(self._clock() - self.started, 0.0),
+            outcome=outcome,
+            apps=self.apps,
             message=str(self.error) if self.error else "",
-            log=tuple(self.log),
+            reason=self.error.reason if isinstance(self.error, Refused) else None,
+            log=tuple(self._log),
+        )
+
+    def view(self) -> JobView:
+        """The job as clients are shown it."""
+        return JobView(
+            proc_id=self.id,
+            application=self.order.application,
+            kind=self.order.kind,
+            name=self.order.name,
+            requested_by=self.order.who,
+            state=self.stage.shown,
+            abortable=not self.stage.no_abort,
+            started=self.started,
+            outcome=self.outcome,
+            log=tuple(self._log),
         )
 
 
@@ -120,114 +168,53 @@ def _what(message: str) -> str | None:
     return None if progress is None else progress.what
 
 
-Work = Callable[[Job], Awaitable[None]]
-Ended = Callable[[Job], Awaitable[None]]
+class Job:
+    """A job that was admitted, for whoever asked for it.  Letting go of it, or cancelling a wait, does not end it.
 
+    It stays good for as long as it is kept: after the job, and after the manager, it still tells how the job ended.
+    The end of a manager ends its jobs first, so that there always is such an answer; only :meth:`abort` asks for
+    something to happen, and needs a manager that is there.
+    """
 
-class JobRunner:
-    """Admits jobs and runs them.  The lane is the only truth about being busy."""
-
-    def __init__(self, nursery: trio.Nursery, hub: Hub, last_id: JobId, released: Callable[[], None]) -> None:
-        """``released`` is called each time the lane has become free, before the job counts as ended."""
-        self._nursery = nursery
-        self._hub = hub
-        self._last_id = last_id
-        self._released = released
-        self._lane = trio.CapacityLimiter(1)
-        self._waiting: list[Job] = []
-        self._recent: deque[Job] = deque(maxlen=KEPT_JOBS)
-        self._current: Job | None = None
+    def __init__(self, run: JobRun, lifetime: Lifetime) -> None:
+        self._run = run
+        self._lifetime = lifetime
 
     @property
-    def busy(self) -> bool:
-        return self._lane.borrowed_tokens > 0
+    def id(self) -> JobId:
+        """Its number, ``proc_id`` to clients; unique for this DATA_PATH, also across restarts."""
+        return self._run.id
+
+    def view(self) -> JobView:
+        """How far it has come, with what it has said so far; or, afterwards, how it ended."""
+        return self._run.view()
 
     @property
-    def current(self) -> Job | None:
-        return self._current
+    def error(self) -> TrioUpdateError | None:
+        """What it ended with, to raise: Refused, OperationFailed or Aborted.  ``None``: it succeeded, or still runs."""
+        return self._run.error if self._run.ended.is_set() else None
 
-    def new(self, kind: JobKind, name: AppName | None, who: str) -> Job:
-        """A job with an id of its own, not started."""
-        self._last_id = JobId(self._last_id + 1)
-        return Job(id=self._last_id, kind=kind, name=name, who=who, hub=self._hub)
+    async def wait(self) -> JobRecord:
+        """Return when the job has ended, whatever its outcome: its events have been published by then."""
+        await self._run.ended.wait()
+        return self._run.final
 
-    def admit(self, job: Job) -> None:
-        """Raises :class:`Refused` if the job's app, or everything, is being worked on already."""
-        for other in self._active():
-            if other.kind is JobKind.FULL or job.kind is JobKind.FULL or other.name == job.name:
-                what = "A full update" if other.kind is JobKind.FULL else f"An {other.kind} of {other.name}"
-                raise Refused(Reason.BUSY, f"{what} is running already (job {other.id})")
+    async def abort(self) -> None:
+        """End it; return when its app is as it was before.
 
-    def start(self, job: Job, work: Work, ended: Ended) -> None:
-        """Run ``work`` in the lane when its turn comes, then ``ended``, whatever became of it."""
-        if active := self._active():
-            job.report(f"Waiting for {active[-1].application} (job {active[-1].id}) to end")
-        self._waiting.append(job)
-        self._recent.append(job)
-        self._nursery.start_soon(self._run, job, work, ended, name=f"job {job.id} {job.application}")
-
-    def find(self, job_id: int | None) -> Job | None:
-        """A job by its id; for ``None`` the running one, or else the last."""
-        if job_id is None:
-            return self._current or (self._recent[-1] if self._recent else None)
-        return next((job for job in self._recent if job.id == job_id), None)
-
-    def active(self, job_id: int | None) -> Job | None:
-        """A job that has not ended; for ``None`` the running one."""
-        active = self._active()
-        if job_id is None:
-            return active[0] if active else None
-        return next((job for job in active if job.id == job_id), None)
-
-    def stop(self) -> None:
-        """Abort everything; what must not be cut is shielded and ends by itself."""
-        for job in self._active():
-            job.scope.cancel()
-
-    def _active(self) -> list[Job]:
-        return [*([self._current] if self._current else []), *self._waiting]
-
-    async def _run(self, job: Job, work: Work, ended: Ended) -> None:
-        held = False
-        try:
-            with job.scope:
-                await self._lane.acquire_on_behalf_of(job)
-                held = True
-                self._waiting.remove(job)
-                self._current = job
-                job.state = JobState.PREPARING
-                await self._work(job, work)
-        finally:
-            if not held:
-                self._waiting.remove(job)
-            if job.outcome is None:
-                job.outcome, job.error = Outcome.ABORTED, Aborted(f"{job.application} was aborted; {_kept(job)}")
-            job.uncuttable = "it has ended"
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + 30):
-                await ended(job)
-            if held:
-                self._lane.release_on_behalf_of(job)
-                self._current = None
-            job.state = JobState.ENDED
-            self._released()
-            job.ended.set()
-
-    async def _work(self, job: Job, work: Work) -> None:
-        try:
-            await work(job)
-            job.outcome = job.outcome or Outcome.SUCCEEDED
-        except (Refused, OperationFailed, Aborted) as error:
-            job.outcome, job.error = Outcome.FAILED, error
-        except Exception as error:  # noqa: BLE001 - a job's border: a bug in one job must not end the server
-            _log.exception("job %d (%s) failed unexpectedly", job.id, job.application)
-            job.outcome, job.error = (
-                Outcome.FAILED,
-                OperationFailed(f"{job.application} failed unexpectedly: {error!r}"),
-            )
-
-
-def _kept(job: Job) -> str:
-    updated = [app.name for app in job.apps if app.outcome is Outcome.SUCCEEDED]
-    if not updated:
-        return "nothing was changed"
-    return f"what was updated before stays: {', '.join(updated)}"
+        Raises:
+            Refused: it has ended already (NO_JOB); it is in a part that must not be cut, or came to its end before it
+                could be aborted (CANNOT_ABORT).
+            ManagerClosed: the manager has ended, and the job with it.
+        """
+        self._lifetime.check()
+        run = self._run
+        if run.stage is Stage.ENDED:
+            raise Refused(Reason.NO_JOB, f"Job {run.id} is not running")
+        if run.stage.no_abort:
+            raise Refused(Reason.CANNOT_ABORT, f"Job {run.id} cannot be aborted now: {run.stage.no_abort}")
+        run.report("Aborting")
+        run.scope.cancel()
+        await run.ended.wait()
+        if run.outcome is not Outcome.ABORTED:
+            raise Refused(Reason.CANNOT_ABORT, f"Job {run.id} had ended before it could be aborted: {run.outcome}")

@@ -28,7 +28,6 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
-import trio
 
 from trio_update.errors import FileTrouble
 from trio_update.host.files import durable
@@ -136,7 +135,7 @@ class Journal:
 
     async def holds(self, entry: Entry) -> bool:
         """Whether ``entry`` is not forgotten; closing it may have failed only behind that."""
-        return await trio.Path(self._path(entry.job, entry.app)).exists()
+        return await in_thread(self._path(entry.job, entry.app).exists)
 
     async def load(self) -> tuple[Entry, ...]:
         """The entries that can be settled, oldest first.  Raises: FileTrouble."""

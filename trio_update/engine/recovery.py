@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from trio_update.engine.board import Board
 from trio_update.engine.history import earlier_after
 from trio_update.engine.journal import Entry, Journal, Phase, Unreadable
-from trio_update.engine.transaction import MAX_ATTEMPTS, NotPutBack, NotTidied, settle
+from trio_update.engine.undo import MAX_ATTEMPTS, NotPutBack, NotTidied, resume
 from trio_update.errors import OperationFailed
 from trio_update.host.store import Store
 from trio_update.model import AppName, AppOutcome, JobId, JobKind, JobRecord, Outcome, Release
@@ -77,7 +77,7 @@ async def _settle_one(
         # Before the entry is closed: a kill right behind it would forget the way back.
         board.set_earlier(entry.app, _earlier(board, entry))
     try:
-        await settle(journal, entry, updater, tools, log.append)
+        await resume(journal, entry, updater, tools, log.append)
     except (NotPutBack, NotTidied) as error:
         _log.error("%s", error)
         _give_up(entry, str(error), board)

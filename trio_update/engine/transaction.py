@@ -1,257 +1,200 @@
-"""The one place that commits or reverts.
+"""The one place that commits or puts back: an update of one app, from top to bottom.
 
-Whatever happens to :func:`carry_out` (an error, an abort, the server's stop), the app ends as the old version or
-as the new one; whatever happens to the process, :func:`settle` makes it so at the next start.
+Whatever happens to :meth:`Update.run` (an error, an abort, the server's stop), the app ends as the old version or as
+the new one; whatever happens to the process, :func:`~trio_update.engine.undo.resume` makes it so at the next start.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import trio
-from msgspec.structs import replace
 
-from trio_update.engine.journal import Entry, Journal, Phase
-from trio_update.errors import OperationFailed
-from trio_update.host.files import durable
-from trio_update.host.threads import in_thread
-from trio_update.model import AppStatus, JobId
-from trio_update.updaters.base import Prepared, Report, Request, Tools, Updater
+from trio_update.engine.entry import OpenEntry
+from trio_update.engine.gate import Gate
+from trio_update.engine.health import check_health
+from trio_update.engine.journal import Journal, Phase
+from trio_update.engine.records import Records
+from trio_update.engine.states import JobEvent
+from trio_update.engine.undo import UNDO_SECONDS, finish, not_put_back, not_tidied, undo
+from trio_update.errors import OperationFailed, Refused
+from trio_update.host.services import Services
+from trio_update.model import AppName, AppStatus, JobRecord, Step
+from trio_update.updaters.base import Effect, Prepared, Request, Tools, Updater
 
 _log = logging.getLogger(__name__)
 
-# A reset of a large clone on a slow SD card, with the syncfs after it, was seen to take the better part of a minute.
-REVERT_SECONDS = 300.0
 COMMIT_SECONDS = 300.0
-MAX_ATTEMPTS = 3
 
 
-class NotPutBack(OperationFailed):
-    """An app could not be brought to a whole state: its journal entry stays open, the next start tries again."""
-
-
-class NotTidied(OperationFailed):
-    """An update is final, and what it replaced could not be removed: the next start tries again."""
-
-
-class Conduct:
-    """How a transaction tells its job where it is; the job overrides what it wants to know."""
-
-    def report(self, message: str) -> None: ...
-
-    def applying(self) -> None:
-        """From here on the app changes."""
-
-    def must_not_be_cut(self, why: str | None) -> None:
-        """An abort is refused with ``why`` until this is called with ``None``."""
-
-
-@dataclass
-class Ledger:
-    """An entry and the journal that holds it; serves the updater as its workshop.
-
-    ``untidy``: why the entry of a committed update could not be closed, for a person.
-    """
+@dataclass(frozen=True)
+class Means:
+    """What every update works with.  ``saved``: the folder that holds the user's local changes, by job."""
 
     journal: Journal
-    entry: Entry
-    saved_folder: Path
+    records: Records
+    tools: Tools
+    services: Services
+    gate: Gate
+    saved: Path
+
+
+class JobControl(Protocol):
+    """The job that an update is part of, as far as the update knows it."""
+
+    def report(self, message: str) -> None:
+        """Tell everyone."""
+
+    def step(self, event: JobEvent) -> None:
+        """Take note of how far the update has come, which decides whether it can be aborted."""
+
+    def unfinished_record(self) -> JobRecord:
+        """What stays in the history if the process dies now."""
+
+
+@dataclass(frozen=True)
+class Updated:
+    """What came of it.  ``untidy``: the update is final, but why its entry could not be closed, for a person."""
+
+    prepared: Prepared
     untidy: str = ""
 
+
+class Update:
+    """One update of one app.  Read it from :meth:`run` downwards."""
+
+    def __init__(self, means: Means, updater: Updater, entry: OpenEntry, job: JobControl) -> None:
+        self._means = means
+        self._updater = updater
+        self._entry = entry
+        self._job = job
+
     @property
-    def job(self) -> JobId:
-        return self.entry.job
+    def _app(self) -> AppName:
+        return self._updater.config.name
 
-    async def begin(self) -> None:
-        """Make the entry durable for the first time; raises FileTrouble, and there is none then."""
+    async def run(self, request: Request, known: AppStatus) -> Updated:
+        """Prepare → journal → switch → check → commit; or everything back.
+
+        Raises what went wrong, after the app has been put back; :class:`~trio_update.engine.undo.NotPutBack` when that
+        failed too.
+        """
+        await self._entry.begin()
         try:
-            await self.journal.write(self.entry)
-        except OperationFailed:
-            with contextlib.suppress(OperationFailed):
-                await self.journal.close(self.entry)
+            prepared = await self._prepare(request, known)
+            if prepared.effects:
+                await self._means.gate.ask(self._app, Step.SWITCH)
+                await self._switch(prepared)
+                await self._check()
+                return Updated(prepared, await self._commit())
+        except OperationFailed as error:
+            await self._put_back(error)
+            raise OperationFailed(await self._with_former_version(error)) from error
+        except BaseException as error:
+            await self._put_back(error)
             raise
+        await self._put_back(None)
+        return Updated(prepared)
 
-    async def write(self, **changes: object) -> None:
-        """Make the changed entry durable; raises FileTrouble, and the entry is the former one then."""
-        entry = replace(self.entry, **changes)
-        try:
-            await self.journal.write(entry)
-        except OperationFailed:
-            # It may be in place all the same, and only its durability unknown: the disk must say what we go on with.
-            with contextlib.suppress(OperationFailed):
-                await self.journal.write(self.entry)
-            raise
-        self.entry = entry
-
-    async def stage(self, beside: Path) -> Path:
-        path = beside.with_name(f".{beside.name}.trio-update.{self.entry.job}")
-        # Recorded before it exists: whoever comes after a kill knows that it may be removed.
-        await self.write(stages=(*self.entry.stages, str(path)))
-        await in_thread(durable.remove_tree, path)
-        return path
-
-    async def saved(self) -> Path:
-        folder = self.saved_folder
-        with durable.translated("make", folder):
-            await trio.Path(folder).mkdir(parents=True, exist_ok=True)
-        return folder
-
-
-async def carry_out(
-    ledger: Ledger,
-    updater: Updater,
-    request: Request,
-    known: AppStatus,
-    tools: Tools,
-    conduct: Conduct,
-    *,
-    activate: Callable[[Prepared], Awaitable[None]],
-    committed: Callable[[Prepared], Awaitable[None]],
-) -> Prepared:
-    """Update one app: prepare, switch, check, commit; or everything back.
-
-    ``activate`` restarts services and checks the app's health after the switch, ``committed`` records the success.
-    Raises what went wrong, after the app has been put back; :class:`NotPutBack` when that failed too.
-    """
-    await ledger.begin()
-    try:
-        for done in await updater.tidy():
-            conduct.report(f"Removed what a killed command had left: {done}")
-        decision = await updater.decide(request, known, fetch=conduct.report)
+    async def _prepare(self, request: Request, known: AppStatus) -> Prepared:
+        """Bring and verify everything that is needed, aside: nothing visible changes yet."""
+        for done in await self._updater.tidy():
+            self._job.report(f"Removed what a killed command had left: {done}")
+        decision = await self._updater.decide(request, known, fetch=self._job.report)
         decision.raise_refused()
-        prepared = await updater.prepare(decision, ledger, conduct.report)
-        if prepared.effects:
-            await ledger.write(phase=Phase.OPEN, effects=prepared.effects, old=prepared.old, new=prepared.new)
-            conduct.applying()
-            await _apply(prepared, tools, conduct)
-            await activate(prepared)
-            await _commit(ledger, prepared, tools, conduct, committed)
-            return prepared
-    except BaseException as error:
-        await _put_back(ledger, updater, tools, conduct, error)
-        raise
-    await _put_back(ledger, updater, tools, conduct, None)
-    return prepared
+        return await self._updater.prepare(decision, self._entry, self._job.report)
 
+    async def _switch(self, prepared: Prepared) -> None:
+        """Change the app, when it is durable how to undo that."""
+        await self._entry.switch(prepared)
+        self._job.step(JobEvent.SWITCH)
+        for effect in prepared.effects:
+            if effect.reversible:
+                await effect.apply(self._means.tools, self._job.report)
+            else:
+                await self._apply_for_good(effect)
 
-async def _apply(prepared: Prepared, tools: Tools, conduct: Conduct) -> None:
-    for effect in prepared.effects:
-        if effect.reversible:
-            await effect.apply(tools, conduct.report)
-            continue
-        # For good: what follows (the health check) can fail, but an abort could promise nothing any more.
-        conduct.must_not_be_cut("it has changed something that can only be finished, not undone")
+    async def _apply_for_good(self, effect: Effect) -> None:
+        # An abort could no longer restore the old state; what follows (the health check) may still fail.
+        self._job.step(JobEvent.NO_RETURN)
         with trio.CancelScope(shield=True, deadline=trio.current_time() + COMMIT_SECONDS) as scope:
-            await effect.apply(tools, conduct.report)
+            await effect.apply(self._means.tools, self._job.report)
         if scope.cancelled_caught:
             raise OperationFailed(f"the switch did not end within {COMMIT_SECONDS:g} s")
 
+    async def _check(self) -> None:
+        """Restart what belongs to the app, and see that it is well."""
+        updater, means = self._updater, self._means
+        await self._restart()
+        health = updater.config.health
+        if health.command or health.url or means.services.manages:
+            self._job.report("Checking the app's health")
+        names = updater.config.managed_services
+        await check_health(health, means.services, names, means.tools.processes, updater.config.path)
 
-async def _commit(
-    ledger: Ledger,
-    prepared: Prepared,
-    tools: Tools,
-    conduct: Conduct,
-    committed: Callable[[Prepared], Awaitable[None]],
-) -> None:
-    conduct.must_not_be_cut("the update is being made final")
-    with trio.CancelScope(shield=True, deadline=trio.current_time() + COMMIT_SECONDS):
-        await ledger.write(phase=Phase.COMMITTED)
+    async def _restart(self) -> None:
+        names, services = self._updater.config.managed_services, self._means.services
+        if names and not services.manages:
+            self._job.report(f"No service provider is configured: restart {', '.join(names)} yourself")
+        elif names:
+            await self._means.gate.ask(self._app, Step.RESTART)
+            for name in names:
+                self._job.report(f"Restarting {name}")
+                await services.restart(name)
+
+    async def _commit(self) -> str:
+        """Make the update final.  Returns what is left to remove, for a person; nothing goes back from here."""
+        self._job.step(JobEvent.COMMIT)
+        untidy = ""
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + COMMIT_SECONDS) as scope:
+            await self._entry.commit()
+            untidy = await self._record_and_finish()
+        if self._entry.phase is not Phase.COMMITTED:
+            raise OperationFailed(f"the journal could not be written within {COMMIT_SECONDS:g} s")
+        if scope.cancelled_caught:
+            untidy = str(not_tidied(self._entry.entry, f"it took longer than {COMMIT_SECONDS:g} s"))
+        return untidy
+
+    async def _record_and_finish(self) -> str:
+        entry, means = self._entry.entry, self._means
+        # Before the entry is forgotten: a kill right behind that would lose the way back.
+        await means.records.committed(entry, self._job.unfinished_record())
         try:
-            await committed(prepared)
-            await _finish(ledger.journal, ledger.entry, tools, conduct.report)
+            await finish(means.journal, entry, means.tools, self._job.report)
         except OperationFailed as error:
             # The update itself stands.  What is left to remove is left to the next start.
-            trouble = str(_not_tidied(ledger.entry, str(error)))
-            _log.error("%s: %s", ledger.entry.app, trouble)
-            conduct.report(trouble)
-            if await ledger.journal.holds(ledger.entry):
-                ledger.untidy = trouble
-    if ledger.entry.phase is not Phase.COMMITTED:
-        raise OperationFailed(f"the journal could not be written within {COMMIT_SECONDS:g} s")
+            trouble = str(not_tidied(entry, str(error)))
+            _log.error("%s: %s", entry.app, trouble)
+            self._job.report(trouble)
+            return trouble if await means.journal.holds(entry) else ""
+        return ""
 
+    async def _put_back(self, cause: BaseException | None) -> None:
+        """Undo whatever was done; leaves an update alone that is committed.  Raises: NotPutBack."""
+        if self._entry.phase is Phase.COMMITTED:
+            return
+        self._job.step(JobEvent.UNDO)
+        entry, means = self._entry.entry, self._means
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + UNDO_SECONDS) as scope:
+            if entry.phase is Phase.OPEN:
+                self._job.report(f"{entry.app}: putting back what was changed")
+            try:
+                await undo(means.journal, entry, self._updater, means.tools, self._job.report)
+            except OperationFailed as error:
+                raise not_put_back(entry, str(error), cause) from cause
+        if scope.cancelled_caught:
+            raise not_put_back(entry, f"it took longer than {UNDO_SECONDS:g} s", cause) from cause
 
-async def _finish(journal: Journal, entry: Entry, tools: Tools, report: Report) -> None:
-    for effect in entry.effects:
-        await effect.discard(tools, report)
-    await journal.close(entry)
-
-
-async def _put_back(
-    ledger: Ledger, updater: Updater, tools: Tools, conduct: Conduct, cause: BaseException | None
-) -> None:
-    """Undo whatever was done; does nothing to an update that is committed."""
-    if ledger.entry.phase is Phase.COMMITTED:
-        return
-    conduct.must_not_be_cut("the app is being put back")
-    with trio.CancelScope(shield=True, deadline=trio.current_time() + REVERT_SECONDS) as scope:
-        if ledger.entry.phase is Phase.OPEN:
-            conduct.report(f"{ledger.entry.app}: putting back what was changed")
+    async def _with_former_version(self, error: OperationFailed) -> str:
+        """What went wrong and where the app is now; its services run that version again."""
+        entry, said = self._entry.entry, str(error).rstrip(".")
+        if not entry.effects:
+            return f"{said}. Nothing was changed."
         try:
-            await undo(ledger.journal, ledger.entry, updater, tools, conduct.report)
-        except OperationFailed as error:
-            raise NotPutBack(_not_put_back(ledger.entry, str(error), cause)) from cause
-    if scope.cancelled_caught:
-        raise NotPutBack(_not_put_back(ledger.entry, f"it took longer than {REVERT_SECONDS:g} s", cause)) from cause
-
-
-def _not_put_back(entry: Entry, why: str, cause: BaseException | None) -> str:
-    first = f"{cause}. Then " if isinstance(cause, OperationFailed) else ""
-    return (
-        f"{first}{entry.app} could not be put back: {why}. Mend what is named here, then recover the app or restart "
-        "the server: both try again."
-    )
-
-
-def _not_tidied(entry: Entry, why: str) -> NotTidied:
-    return NotTidied(f"Cleaning up after job {entry.job} failed, the next start tries again: {why}")
-
-
-async def undo(journal: Journal, entry: Entry, updater: Updater, tools: Tools, report: Report) -> None:
-    """Bring an app whose update was not committed to a whole state, and forget the entry.  Idempotent.
-
-    Raises: OperationFailed; the entry stays.
-    """
-    if entry.phase is Phase.OPEN:
-        for effect in reversed(entry.effects):
-            await effect.settle(tools, report)
-    for stage in entry.stages:
-        await in_thread(durable.remove_tree, Path(stage))
-    try:
-        await updater.tidy()
-    except OperationFailed as error:
-        # The user's own git at work, say: the app is whole all the same, and every job tidies before it begins.
-        _log.warning("%s: %s", entry.app, error)
-    await journal.close(entry)
-
-
-async def settle(journal: Journal, entry: Entry, updater: Updater, tools: Tools, report: Report) -> Entry:
-    """Settle what a former server left open.  Returns the entry as it was settled.
-
-    Counts the attempt before it begins, so that an entry that kills its server cannot do so for ever.
-
-    Raises:
-        NotPutBack: the app may be in no whole state.
-        NotTidied: the app is well.
-    """
-    before, entry = entry, replace(entry, attempts=entry.attempts + 1)
-    try:
-        await journal.write(entry)
-        with trio.fail_after(REVERT_SECONDS):
-            if entry.phase is Phase.COMMITTED:
-                await _finish(journal, entry, tools, report)
-            else:
-                await undo(journal, entry, updater, tools, report)
-    except (OperationFailed, trio.TooSlowError) as error:
-        why = str(error) or f"it took longer than {REVERT_SECONDS:g} s"
-        if entry.phase is Phase.COMMITTED:
-            # This one did not kill anybody, and costs the app nothing: it may try as often as it likes.
-            with contextlib.suppress(OperationFailed):
-                await journal.write(before)
-            raise _not_tidied(entry, why) from error
-        raise NotPutBack(_not_put_back(entry, why, None)) from error
-    return entry
+            await self._restart()
+        except (Refused, OperationFailed) as trouble:
+            self._job.report(f"Not restarted: {trouble}")
+        return f"{said}. The app is back at {entry.old.version}."

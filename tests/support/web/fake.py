@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import trio
 from trio_update.config.values import Config, ServerConfig
 from trio_update.engine.hub import Hub
 from trio_update.errors import Reason, Refused, TrioUpdateError
-from trio_update.events import JobMessage, Refreshed
+from trio_update.events import JobEnded, JobMessage, JobProgress, StatusChanged
 from trio_update.model import (
     AppName,
     Channel,
@@ -62,6 +63,36 @@ def an_app(name: str, **changes: Any) -> GitStatus:
     return msgspec.structs.replace(app, **changes)
 
 
+def a_record(proc_id: JobId) -> JobRecord:
+    return JobRecord(
+        proc_id=proc_id,
+        kind=JobKind.UPGRADE,
+        name=AppName("klipper"),
+        requested_by="somebody",
+        started=1.0,
+        duration=2.0,
+        outcome=Outcome.FAILED,
+        log=(EVIL,),
+    )
+
+
+@dataclass(frozen=True)
+class FakeJob:
+    """A job that was admitted; ends as its manager's ``failure`` says."""
+
+    manager: FakeManager
+    job: JobView
+    done: trio.Event
+
+    @property
+    def error(self) -> TrioUpdateError | None:
+        return self.manager.failure
+
+    async def wait(self) -> JobRecord:
+        await self.done.wait()
+        return a_record(self.job.proc_id)
+
+
 class FakeManager:
     """The manager's facade over apps that exist only here.
 
@@ -105,17 +136,17 @@ class FakeManager:
         await trio.lowlevel.checkpoint()
         self._publish_state(self.state.busy)
 
-    async def upgrade(self, name: str | None, *, who: str, plan_id: str | None = None) -> None:
+    async def start_upgrade(self, name: str | None, *, plan_id: str | None = None, who: str) -> FakeJob:
         self.calls.append(("upgrade", name, who) if plan_id is None else ("upgrade", name, who, plan_id))
-        await self._run(JobKind.UPGRADE if name else JobKind.FULL, name or "full", name, who)
+        return await self._start(JobKind.UPGRADE if name else JobKind.FULL, name or "full", name, who)
 
-    async def recover(self, name: str, *, hard: bool, update_deps: bool, who: str) -> None:
+    async def start_recover(self, name: str, *, hard: bool, update_deps: bool, who: str) -> FakeJob:
         self.calls.append(("recover", name, hard, update_deps))
-        await self._run(JobKind.RECOVER, f"recover_{name}", name, who)
+        return await self._start(JobKind.RECOVER, f"recover_{name}", name, who)
 
-    async def rollback(self, name: str, *, version: str | None, who: str) -> None:
+    async def start_rollback(self, name: str, *, version: str | None, who: str) -> FakeJob:
         self.calls.append(("rollback", name, version))
-        await self._run(JobKind.ROLLBACK, f"rollback_{name}", name, who)
+        return await self._start(JobKind.ROLLBACK, f"rollback_{name}", name, who)
 
     async def abort(self, proc_id: int | None) -> None:
         self.calls.append(("abort", proc_id))
@@ -147,18 +178,7 @@ class FakeManager:
     async def history(self, name: str | None, limit: int) -> tuple[JobRecord, ...]:
         self.calls.append(("history", name, limit))
         await trio.lowlevel.checkpoint()
-        return (
-            JobRecord(
-                proc_id=JobId(7),
-                kind=JobKind.UPGRADE,
-                name=AppName("klipper"),
-                requested_by="somebody",
-                started=1.0,
-                duration=2.0,
-                outcome=Outcome.FAILED,
-                log=(EVIL,),
-            ),
-        )
+        return (a_record(JobId(7)),)
 
     def job(self, proc_id: int | None) -> JobView:
         if self._running is None:
@@ -166,9 +186,11 @@ class FakeManager:
         return self._running[0]
 
     def say(self, message: str, *, complete: bool = False, application: str = "klipper", proc_id: int = 1) -> None:
-        self.hub.publish(
-            JobMessage(application=application, proc_id=JobId(proc_id), message=message, complete=complete)
-        )
+        line = JobMessage(application=application, proc_id=JobId(proc_id), message=message, complete=complete)
+        if complete:
+            self.hub.publish(JobEnded(line=line, record=a_record(JobId(proc_id))))
+        else:
+            self.hub.publish(JobProgress(line=line, phase=JobState.PREPARING))
 
     def _known(self, name: str | None) -> None:
         if name is not None and name not in self.state.version_info:
@@ -176,9 +198,9 @@ class FakeManager:
 
     def _publish_state(self, busy: bool) -> None:
         self.state = msgspec.structs.replace(self.state, busy=busy)
-        self.hub.publish(Refreshed(status=self.state))
+        self.hub.publish(StatusChanged(status=self.state))
 
-    async def _run(self, kind: JobKind, application: str, name: str | None, who: str) -> None:
+    async def _start(self, kind: JobKind, application: str, name: str | None, who: str) -> FakeJob:
         self._ids += 1
         proc_id = self._ids
         try:
@@ -208,9 +230,8 @@ class FakeManager:
         scope, done = trio.CancelScope(), trio.Event()
         self._running = (view, scope)
         self._nursery.start_soon(self._work, view, scope, done)
-        await done.wait()
-        if self.failure is not None:
-            raise self.failure
+        await trio.lowlevel.checkpoint()
+        return FakeJob(self, view, done)
 
     async def _work(self, view: JobView, scope: trio.CancelScope, done: trio.Event) -> None:
         say = partial(self.say, application=view.application, proc_id=view.proc_id)

@@ -14,7 +14,7 @@ import os
 import select
 import signal
 import subprocess
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -25,13 +25,14 @@ from trio_update.errors import CommandFailed, CommandNotFound, CommandSilent, Fi
 from trio_update.host.processes.pipe import Output
 from trio_update.host.processes.strays import OWNER_VARIABLE, end_orphans, processes_in
 
-__all__ = ["Completed", "Environment", "Runner", "become_subreaper", "end_orphans", "processes_in"]
+__all__ = ["Completed", "Environment", "Runner", "become_subreaper", "end_orphans", "processes_in", "subreaper"]
 
 # How long a process that outlives its leader may hold the output open, and then go on after SIGTERM.
 _STRAY_PATIENCE = 0.5
 # SIGKILL acts at once, except on a process in an uninterruptible wait (a dead disk, a dead NFS server).
 _KILL_PATIENCE = 5.0
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_GET_CHILD_SUBREAPER = 37
 
 Environment = Mapping[str, str | None]
 
@@ -112,13 +113,43 @@ def become_subreaper() -> None:
     """Make this process the parent of every orphan among its descendants, for as long as it lives.
 
     Without it, what a command leaves behind when its leader exits goes to init and can be neither waited for nor
-    told from a stranger.  To be called once, before the first command.
+    told from a stranger.  To be called before the first command.
 
     Raises:
         OperationFailed: the kernel refused (it is older than Linux 3.4, or a sandbox forbids ``prctl``).
     """
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+# How many of a run's contexts need it, and what the process was before the first of them.
+_subreapers: trio.lowlevel.RunVar[tuple[int, int]] = trio.lowlevel.RunVar("trio_update_subreapers", (0, 0))
+
+
+@contextlib.contextmanager
+def subreaper() -> Iterator[None]:
+    """As :func:`become_subreaper`, while the context lasts; afterwards the process is again what it was.
+
+    Contexts may overlap in any order: the last one to end restores.  Raises: OperationFailed.
+    """
+    count, former = _subreapers.get()
+    if count == 0:
+        found = ctypes.c_int()
+        _prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(found))
+        former = found.value
+        become_subreaper()
+    _subreapers.set((count + 1, former))
+    try:
+        yield
+    finally:
+        count, former = _subreapers.get()
+        _subreapers.set((count - 1, former))
+        if count == 1:
+            _prctl(_PR_SET_CHILD_SUBREAPER, former)
+
+
+def _prctl(option: int, argument: object) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+    if libc.prctl(option, argument, 0, 0, 0) != 0:
         why = os.strerror(ctypes.get_errno())
         raise OperationFailed(f"cannot adopt orphaned processes (prctl PR_SET_CHILD_SUBREAPER): {why}")
 

@@ -11,6 +11,7 @@ import msgspec
 
 from trio_update import __version__
 from trio_update.errors import Reason, Refused
+from trio_update.web.api.facade import Job as JobHandle
 from trio_update.web.api.facade import Manager
 from trio_update.web.api.faults import BadRequest, NotFound
 
@@ -131,46 +132,49 @@ async def _refresh(call: Call, params: Name) -> Answer:
     return call.manager.status()
 
 
+async def _done(job: JobHandle) -> Answer:
+    """The answer to whoever asked for a job: when it has ended, and as it ended."""
+    await job.wait()
+    if job.error is not None:
+        raise job.error
+    return "ok"
+
+
 async def _upgrade(call: Call, params: Upgrade) -> Answer:
     if params.plan_id is not None and params.name is None:
         raise BadRequest("a `plan_id` is of one app: give its `name` as well")
-    await call.manager.upgrade(params.name, who=call.who, plan_id=params.plan_id)
-    return "ok"
+    return await _done(await call.manager.start_upgrade(params.name, plan_id=params.plan_id, who=call.who))
 
 
 async def _full(call: Call, _: Nothing) -> Answer:
-    await call.manager.upgrade(None, who=call.who)
-    return "ok"
+    return await _upgrade(call, Upgrade())
 
 
 async def _klipper(call: Call, _: Nothing) -> Answer:
-    await call.manager.upgrade("klipper", who=call.who)
-    return "ok"
+    return await _upgrade(call, Upgrade("klipper"))
 
 
 async def _moonraker(call: Call, _: Nothing) -> Answer:
-    await call.manager.upgrade("moonraker", who=call.who)
-    return "ok"
+    return await _upgrade(call, Upgrade("moonraker"))
 
 
 async def _system(call: Call, _: Nothing) -> Answer:
     try:
-        await call.manager.upgrade("system", who=call.who)
+        return await _upgrade(call, Upgrade("system"))
     except Refused as refused:
         if refused.reason is Reason.UNKNOWN_APP:
             raise Refused(Reason.UNKNOWN_APP, "system updates are not configured") from refused
         raise
-    return "ok"
 
 
 async def _recover(call: Call, params: Recover) -> Answer:
-    await call.manager.recover(params.name, hard=params.hard, update_deps=params.update_deps, who=call.who)
-    return "ok"
+    return await _done(
+        await call.manager.start_recover(params.name, hard=params.hard, update_deps=params.update_deps, who=call.who)
+    )
 
 
 async def _rollback(call: Call, params: Rollback) -> Answer:
-    await call.manager.rollback(params.name, version=params.version, who=call.who)
-    return "ok"
+    return await _done(await call.manager.start_rollback(params.name, version=params.version, who=call.who))
 
 
 async def _abort(call: Call, params: Job) -> Answer:

@@ -8,22 +8,33 @@ from typing import Any, Protocol
 import trio
 
 from trio_update.config.values import Config
+from trio_update.errors import TrioUpdateError
 from trio_update.model import JobRecord, JobView, Plan, Status
 
 
 class Hub(Protocol):
     """Where events come from."""
 
-    def attach(self, outbox: trio.MemorySendChannel[Any]) -> AbstractContextManager[None]:
+    def attach(self, outbox: trio.MemorySendChannel[Any]) -> AbstractContextManager[object]:
         """Put every event into ``outbox``, in order and without waiting; a full outbox is closed and dropped."""
 
 
-class Manager(Protocol):
-    """The engine's facade.
+class Job(Protocol):
+    """A job that was admitted.
 
-    When ``upgrade``, ``recover`` or ``rollback`` returns or raises, every event of its job is already in every
-    attached outbox.  Cancelling a caller never ends the job it waits for.
+    When :meth:`wait` returns, every event of the job is already in every attached outbox.  Cancelling a caller never
+    ends the job it waits for.
     """
+
+    @property
+    def error(self) -> TrioUpdateError | None:
+        """What an ended job ended with; None when it succeeded."""
+
+    async def wait(self) -> JobRecord: ...
+
+
+class Manager(Protocol):
+    """The engine's facade.  When it refuses a job, the events of that are already in every attached outbox."""
 
     @property
     def config(self) -> Config: ...
@@ -39,11 +50,11 @@ class Manager(Protocol):
 
     async def refresh(self, name: str | None) -> None: ...
 
-    async def upgrade(self, name: str | None, *, who: str, plan_id: str | None = None) -> None: ...
+    async def start_upgrade(self, name: str | None, *, plan_id: str | None = None, who: str) -> Job: ...
 
-    async def recover(self, name: str, *, hard: bool, update_deps: bool, who: str) -> None: ...
+    async def start_recover(self, name: str, *, hard: bool, update_deps: bool, who: str) -> Job: ...
 
-    async def rollback(self, name: str, *, version: str | None, who: str) -> None: ...
+    async def start_rollback(self, name: str, *, version: str | None, who: str) -> Job: ...
 
     async def abort(self, proc_id: int | None) -> None: ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from trio_update.errors import Aborted, OperationFailed, Reason, Refused, TrioUpdateError
+from trio_update.errors import Aborted, ManagerClosed, OperationFailed, Reason, Refused, TrioUpdateError
 
 # JSON-RPC 2.0, section 5.1.
 NOT_JSON = -32700
@@ -20,6 +20,7 @@ _log = logging.getLogger(__name__)
 _STATUSES = {
     Reason.BUSY: 503,
     Reason.PRINTING: 503,
+    Reason.NOT_NOW: 503,
     Reason.NOT_READY: 503,
     Reason.NO_JOB: 409,
     Reason.CANNOT_ABORT: 409,
@@ -67,10 +68,11 @@ def explain(error: Exception, *, request: str, unknown_app: int = 404) -> Fault:
             return Fault(400, BAD_PARAMS, message)
         case NotFound():
             return Fault(404, 404, message)
-        case Aborted():
-            return Fault(409, 409, message, "aborted")
-        case OperationFailed():
-            return Fault(500, 500, message, "failed")
+        case ManagerClosed():
+            return Fault(503, 503, message, Reason.NOT_READY)
+        case Aborted() | OperationFailed():
+            status, ended = (409, "aborted") if isinstance(error, Aborted) else (500, "failed")
+            return Fault(status, status, message, ended)
         case _:
             _log.error("answering %s failed", request, exc_info=error)
             return Fault(500, 500, f"internal error while answering {request}; the server's log has the details")

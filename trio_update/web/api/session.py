@@ -8,7 +8,7 @@ from typing import Protocol
 
 import trio
 
-from trio_update.events import Event
+from trio_update.events import Event, notice_of
 from trio_update.web.api.endpoints import Call, Identity
 from trio_update.web.api.facade import Manager
 from trio_update.web.api.faults import NOT_A_REQUEST
@@ -134,8 +134,10 @@ class Session:
     async def _write(self) -> None:
         """Send what is in the outbox, until the hub or :meth:`_put` gives up on a client that does not read."""
         async for item in self._outgoing:
-            frame = item if isinstance(item, str) else self._wire.frame(item, escaped=self._caller.escaped)
-            await self._socket.send(frame)
+            if isinstance(item, str):
+                await self._socket.send(item)
+            elif (notice := notice_of(item)) is not None:
+                await self._socket.send(self._wire.frame(notice, escaped=self._caller.escaped))
         self._scope.cancel()
 
     async def _beat(self) -> None:

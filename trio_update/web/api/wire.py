@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from trio_update.events import Event, JobMessage
+from trio_update.events import JobMessage, Notice
 from trio_update.model import Status, Unknown
 
 # Fields whose text was written by somebody else.  URLs, hashes and names of apps are not in it: clients compare and
@@ -109,7 +109,7 @@ class Wire:
 
     def __init__(self) -> None:
         self._statuses: dict[int, _Encoded] = {}
-        self._frames: dict[tuple[int, bool], tuple[Event, str]] = {}
+        self._frames: dict[tuple[int, bool], tuple[Notice, str]] = {}
 
     def text(self, value: object, *, escaped: bool = False) -> str:
         """``value`` as JSON."""
@@ -125,7 +125,7 @@ class Wire:
             entry.etag = f'"{hashlib.blake2b(entry.body, digest_size=12).hexdigest()}"'
         return entry.body, entry.etag
 
-    def frame(self, event: Event, *, escaped: bool = False) -> str:
+    def frame(self, event: Notice, *, escaped: bool = False) -> str:
         """The notification that tells a WebSocket client of ``event``."""
         key = (id(event), escaped)
         kept = self._frames.get(key)
