@@ -117,7 +117,7 @@ async def open_manager(
     chosen = _Options(
         config=config,
         kinds=all_kinds(kinds),
-        data_path=data_path.absolute(),
+        data_path=await in_thread(data_path.absolute),
         debug=debug,
         services=services or NoServices(),
         gate=Gate(may_update),
