@@ -193,6 +193,7 @@ async def test_it_says_who_it_is() -> None:
         (["plan"], "machine.update.plan", {}),
         (["upgrade"], "machine.update.upgrade", {}),
         (["upgrade", "klipper"], "machine.update.upgrade", {"name": "klipper"}),
+        (["upgrade", "klipper", "--plan", "0a"], "machine.update.upgrade", {"name": "klipper", "plan_id": "0a"}),
         (["rollback", "klipper"], "machine.update.rollback", {"name": "klipper"}),
         (["rollback", "klipper", "v1"], "machine.update.rollback", {"name": "klipper", "version": "v1"}),
         (["recover", "klipper"], "machine.update.recover", {"name": "klipper", "hard": False}),
@@ -412,6 +413,7 @@ async def test_a_refused_handshake(status: int, hint: str) -> None:
         ["status", "--api-key", "two\nlines"],
         ["nonsense"],
         ["rollback"],
+        ["upgrade", "--plan", "0123456789abcdef"],
         ["history", "--limit", "0"],
         ["status", "--nonsense"],
         [],
@@ -444,6 +446,7 @@ async def test_help_and_version() -> None:
 async def test_plan_tells_everything_that_would_happen() -> None:
     plan = {
         "name": "klipper",
+        "plan_id": "0123456789abcdef",
         "up_to_date": False,
         "from_version": "v1",
         "to_version": "v2",
@@ -466,6 +469,7 @@ async def test_plan_tells_everything_that_would_happen() -> None:
     assert lines[0] == "klipper: v1 → v2"
     for line in (
         "  warning: shallow clone",
+        "  plan: 0123456789abcdef",
         "  downloads: 1.2 MB",
         "  installs: one, two",
         "  removes: three",
@@ -484,13 +488,15 @@ async def test_plan_tells_everything_that_would_happen() -> None:
 
 
 async def test_plan_shows_release_notes_up_to_a_point() -> None:
-    plan = {"name": "panel", "from_version": "v1", "to_version": "v2", "download_bytes": 5}
+    plan = {"name": "panel", "from_version": "v1", "to_version": "v2", "download_bytes": 5, "asset_name": "panel.zip"}
+    plan["disk_needed"] = 2_000_000
+    facts = ["panel: v1 → v2", "  asset: panel.zip", "  downloads: 5 B", "  needs on disk: at most 2.0 MB"]
     notes = "\r\n".join(["", "# New", "", *(f"- {number}" for number in range(100)), ""])
     plans = [plan | {"release_notes": notes}, plan | {"release_notes": ""}]
     async with scripted_server({"machine.update.plan": result(plans)}) as server:
         lines = (await ask(server, "plan")).out.splitlines()
-    assert lines[:5] == ["panel: v1 → v2", "  downloads: 5 B", "  release notes:", "    # New", ""]
-    assert lines[-4:] == ["    - 27", "    and 72 lines more", "panel: v1 → v2", "  downloads: 5 B"]
+    assert lines[:7] == [*facts, "  release notes:", "    # New", ""]
+    assert lines[-6:] == ["    - 27", "    and 72 lines more", *facts]
 
 
 async def test_history_is_a_line_for_each_job() -> None:

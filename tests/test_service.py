@@ -66,6 +66,29 @@ async def reached(bench: Bench) -> None:
             await trio.sleep(0.02)
 
 
+async def test_an_upgrade_by_a_plan_that_has_changed_is_refused_over_both_ways(bench: Bench) -> None:
+    async with serving(bench.folder) as (_, url), httpx.AsyncClient(base_url=url) as client, connected(url) as socket:
+        await ready(url)
+        (plan,) = (await client.get("/machine/update/plan", params={"name": "app"})).json()["result"]
+        bench.upstream.commit()
+        by_plan = {"name": "app", "plan_id": plan["plan_id"]}
+        answer = await client.post("/machine/update/upgrade", params=by_plan)
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"], error["reason"]) == (409, 409, "plan_changed")
+        changed = "The plan has changed: it was v1.0-0 → v1.0-3, now it is v1.0-0 → v1.0-4; to commit "
+        assert error["message"].startswith(changed)
+        await call(socket, "machine.update.upgrade", 7, **by_plan)
+        frames = [await next_frame(socket)]
+        while "id" not in frames[-1]:
+            frames.append(await next_frame(socket))
+        again = {"code": 409, "message": error["message"], "data": {"reason": "plan_changed"}}
+        assert frames[-1]["error"] == again
+        (plan,) = (await client.get("/machine/update/plan", params={"name": "app"})).json()["result"]
+        answer = await client.post("/machine/update/upgrade", json={"name": "app", "plan_id": plan["plan_id"]})
+        assert answer.json() == {"result": "ok"}
+        assert bench.head == bench.upstream.head == plan["to_hash"]
+
+
 async def test_messages_then_the_status_then_the_reply(bench: Bench) -> None:
     async with serving(bench.folder) as (_, url):
         await ready(url)

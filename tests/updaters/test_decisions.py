@@ -14,18 +14,11 @@ from trio_update.host.git.folder import GitFolder
 from trio_update.host.git.output import Difference, Settings, Tag, WorkTree, read_differences
 from trio_update.model import AppName, Asset, Channel, Plan, Release, RemoteRelease, Unknown
 from trio_update.updaters.base import Rollback, Upgrade
-from trio_update.updaters.git.decision import (
-    Wanted,
-    decide_upgrade,
-    earlier_version,
-    recorded_commit,
-    refuse_change,
-    refuse_version,
-    space_steps,
-)
-from trio_update.updaters.git.facts import Change, Facts, Pin, Seen, Tracking
+from trio_update.updaters.git.decision import decide_upgrade, earlier_version, recorded_commit
+from trio_update.updaters.git.facts import Change, Facts, Pin, Seen, Tracking, Wanted
 from trio_update.updaters.git.judge import judge
 from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
+from trio_update.updaters.git.refuse import refuse_change, refuse_version, space_steps
 from trio_update.updaters.git.target import Chosen, choose_target, follows_from_head, track, version_ahead
 from trio_update.updaters.plans import ShownPlans, identified, outdated
 from trio_update.updaters.release.goal import Goal, recovery_version, rollback_version, upgrade_goal

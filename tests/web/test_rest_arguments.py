@@ -49,6 +49,25 @@ async def test_arguments_in_a_multipart_form() -> None:
         assert (answer.status_code, upgrades(server.manager)) == (400, ["app"])
 
 
+async def test_a_plan_is_of_one_app() -> None:
+    plan = "0123456789abcdef"
+    async with running() as server:
+        for answer in (
+            await server.http.post(UPGRADE, params={"name": "app", "plan_id": plan}),
+            await server.http.post(UPGRADE, json={"name": "app", "plan_id": plan}),
+        ):
+            assert (answer.status_code, server.manager.calls[-1][3]) == (200, plan)
+        for answer in (
+            await server.http.post(UPGRADE, params={"plan_id": plan}),
+            await server.http.post(UPGRADE, params={"name": "app", "plan_id": ""}),
+            await server.http.post(UPGRADE, json={"plan_id": plan}),
+            await server.http.post(UPGRADE, json={"name": None, "plan_id": plan}),
+            await server.http.post(UPGRADE, json={"name": "app", "plan_id": 5}),
+        ):
+            assert answer.status_code == 400, answer.text
+        assert len(upgrades(server.manager)) == 2
+
+
 @pytest.mark.parametrize("parameters", ["", "; boundary=", "; boundary=x", "; boundary=\u00f6"])
 @pytest.mark.parametrize("body", [b"name=app", b"--x\r\nrubbish", b"--x--\r\n"])
 async def test_a_form_that_cannot_be_made_out_upgrades_nothing(parameters: str, body: bytes) -> None:

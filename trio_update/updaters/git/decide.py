@@ -17,11 +17,7 @@ from trio_update.updaters.base import Recover, Rollback, Target, Upgrade
 from trio_update.updaters.git.change import look_at_change, look_at_disk, look_at_restore, no_change
 from trio_update.updaters.git.decision import (
     GitDecision,
-    OldClone,
-    Replacement,
     Restore,
-    Wanted,
-    cannot_update,
     decide_nothing,
     decide_replacement,
     decide_restore,
@@ -30,12 +26,13 @@ from trio_update.updaters.git.decision import (
     earlier_version,
     recorded_commit,
 )
-from trio_update.updaters.git.facts import Change, Facts
+from trio_update.updaters.git.facts import Change, Facts, OldClone, Replacement, Wanted
 from trio_update.updaters.git.judge import judge
 from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
 from trio_update.updaters.git.look import Corrupt, Unreachable, look
 from trio_update.updaters.git.memory import Memory, short_version
 from trio_update.updaters.git.moved import follow_move
+from trio_update.updaters.git.refuse import cannot_update
 from trio_update.versions import read_tag
 
 # A shallow clone is made again a little deeper than the old one was, so that the former commit is in it.

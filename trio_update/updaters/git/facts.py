@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from trio_update.host.git.folder import GitFolder
 from trio_update.host.git.output import Difference, Settings, Tag, WorkTree
@@ -97,3 +98,41 @@ class Change:
     @property
     def deleted(self) -> tuple[bytes, ...]:
         return tuple(path for path, found in self.files.items() if found.kind == "D")
+
+
+@dataclass(frozen=True)
+class OldClone:
+    """What can still be learned of a clone that is to be replaced; everything may be missing."""
+
+    folder: GitFolder | None
+    settings: Settings
+    head: str | None
+
+    @property
+    def filter(self) -> str | None:
+        return self.settings.get("remote.origin.partialclonefilter")
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """Hard recovery: a fresh clone of ``url`` in the place of ``old``, which really is at ``live``.
+
+    ``mounted``: where in it something is mounted.  ``depth`` is of a shallow clone.
+    """
+
+    old: OldClone
+    live: Path
+    url: str
+    disk: Disk
+    mounted: tuple[bytes, ...] = ()
+    depth: int | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """An earlier version that a rollback names: its commit if the clone has it, and whether HEAD contains that."""
+
+    name: str
+    commit: str | None = None
+    version: str = ""
+    behind: bool = False

@@ -16,8 +16,8 @@ from trio_update.host.git.repository import Repository, clone
 from trio_update.host.processes.runner import Runner
 from trio_update.host.threads import in_thread
 from trio_update.updaters.base import Prepared, Report, Target, Workshop
-from trio_update.updaters.git.decision import OldClone, Replacement
 from trio_update.updaters.git.effects import ReplaceClone, carry_untracked, expect_clean
+from trio_update.updaters.git.facts import OldClone, Replacement
 from trio_update.updaters.git.kind import GitRepoConfig
 from trio_update.updaters.git.memory import short_version
 

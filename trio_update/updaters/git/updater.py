@@ -27,8 +27,8 @@ from trio_update.updaters.base import (
     Workshop,
 )
 from trio_update.updaters.git.decide import Decider
-from trio_update.updaters.git.decision import GitDecision, Move, Replacement, Restore
-from trio_update.updaters.git.facts import Facts
+from trio_update.updaters.git.decision import GitDecision, Move, Restore
+from trio_update.updaters.git.facts import Facts, Replacement
 from trio_update.updaters.git.judge import judge, unreachable, unreadable
 from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
 from trio_update.updaters.git.look import Corrupt, Unreachable, look
