@@ -28,9 +28,9 @@ async def application(config_file: Path, data_path: Path, names: Sequence[str]) 
     config = await trio.to_thread.run_sync(load_config, config_file)
     for problem in config.problems:
         print(f"warning: {problem}", file=sys.stderr)
-    # Before the manager is handed out, it has brought whatever a killed process left behind to a whole state.
     async with (
         trio.open_nursery() as nursery,
+        # Before the manager is handed out, it has brought whatever a killed process left behind to a whole state.
         open_manager(config, data_path=data_path, may_update=may_update, who="embed.py") as manager,
     ):
         await nursery.start(narrate, manager)

@@ -19,6 +19,7 @@ from tests.engine.conftest import Listener
 from tests.support.raising import Raising
 from trio_update.config import Config, ServerConfig
 from trio_update.demo.github.server import GitHub, SimAsset, SimRelease
+from trio_update.engine.gate import MayUpdate
 from trio_update.engine.manager import Manager, open_manager
 from trio_update.errors import OperationFailed, Refused
 from trio_update.events import Event, JobEnded, JobProgress
@@ -154,7 +155,12 @@ class ReleaseSite:
 
     @asynccontextmanager
     async def manager(
-        self, *, server: dict[str, Any] | None = None, refresh: bool = True, **options: Any
+        self,
+        *,
+        server: dict[str, Any] | None = None,
+        refresh: bool = True,
+        may_update: MayUpdate | None = None,
+        **options: Any,
     ) -> AsyncIterator[tuple[Manager, Listener]]:
         """A manager that has refreshed once, and what it says from then on."""
         urls = {"github_api_url": self.github.api_url, "github_url": self.github.web_url}
@@ -164,7 +170,7 @@ class ReleaseSite:
             server=ServerConfig(**(urls | (server or {}))),
         )
         send, receive = trio.open_memory_channel[Event](1000)
-        async with open_manager(config, data_path=self.data_path) as manager:
+        async with open_manager(config, data_path=self.data_path, may_update=may_update) as manager:
             await manager.wait_ready()
             if refresh:
                 await manager.refresh(None)

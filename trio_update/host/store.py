@@ -18,6 +18,7 @@ import msgspec
 import trio
 
 from trio_update.errors import OperationFailed, StartFailed
+from trio_update.host.threads import in_thread
 from trio_update.model import AppName, JobId, JobRecord, Release
 
 _log = logging.getLogger(__name__)
@@ -171,12 +172,12 @@ class Store:
         await self._run(write)
 
     async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        def in_thread() -> T:
+        def turn() -> T:
             with self._connection:
                 return work(self._connection)
 
         try:
-            return await trio.to_thread.run_sync(in_thread, limiter=self._turn)
+            return await trio.to_thread.run_sync(turn, limiter=self._turn)
         except sqlite3.Error as error:
             raise OperationFailed(f"cannot use the database {self._path}: {error}") from error
 
@@ -197,14 +198,14 @@ async def open_store(path: Path) -> AsyncIterator[tuple[Store, str | None]]:
     Raises: StartFailed when no database can be made there at all.
     """
     try:
-        connection, notice = await trio.to_thread.run_sync(_open_or_rebuild, path)
+        connection, notice = await in_thread(_open_or_rebuild, path)
     except (sqlite3.Error, OSError, Damaged) as error:
         raise StartFailed(f"cannot make a database at {path}: {error}") from error
     try:
         yield Store(connection, path), notice
     finally:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
-            await trio.to_thread.run_sync(connection.close)
+            await in_thread(connection.close)
 
 
 def _open_or_rebuild(path: Path) -> tuple[sqlite3.Connection, str | None]:
