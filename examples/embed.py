@@ -15,12 +15,21 @@ from pathlib import Path
 
 import trio
 
-from trio_update import load_config
-from trio_update.config import ConfigInvalid
-from trio_update.engine.manager import Manager, open_manager
-from trio_update.errors import DataPathHeld, Refused, StartFailed
-from trio_update.events import JobEnded, JobProgress
-from trio_update.model import AppName, Outcome, Step, Unknown
+from trio_update import (
+    AppName,
+    ConfigInvalid,
+    DataPathHeld,
+    JobEnded,
+    JobProgress,
+    Manager,
+    Outcome,
+    Refused,
+    StartFailed,
+    Step,
+    Unknown,
+    load_config,
+    open_manager,
+)
 
 
 async def application(config_file: Path, data_path: Path, names: Sequence[str]) -> int:

@@ -688,6 +688,21 @@ async def test_check_of_a_good_configuration(tmp_path: Path) -> None:
     }
 
 
+async def test_check_notes_what_has_no_effect_yet(tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    config = tmp_path / "moonraker.conf"
+    config.write_text(CONFIGURATION.format(path=tmp_path / "app") + "\n[server]\nklippy_uds_address: /k\n")
+    number = len(config.read_text().splitlines())
+    message = "[server] 'klippy_uds_address' is accepted and not used by this version yet"
+    plain = await run_cli("check", "-c", str(config))
+    assert (plain.code, plain.err) == (0, "")
+    assert plain.out.splitlines()[-1] == f"{config}:{number}: {message}"
+    document = await run_cli("check", "--json", "-c", str(config))
+    assert document.code == 0
+    assert document.document["valid"]
+    assert document.document["notes"] == [{"file": str(config), "line": number, "message": message}]
+
+
 async def test_check_tells_every_problem_with_its_place(tmp_path: Path) -> None:
     config = tmp_path / "moonraker.conf"
     text = CONFIGURATION.format(path=tmp_path / "missing").replace("24", "soon") + "colour: blue\n"

@@ -156,6 +156,16 @@ async def test_a_server_starts_in_spite_of_a_broken_app_and_tells_of_it(machine:
     assert f"{config}:{line}: " in status.out
 
 
+async def test_what_has_no_effect_yet_is_logged_and_no_warning_for_clients(machine: Path) -> None:
+    config = machine / "moonraker.conf"
+    config.write_text(config.read_text() + "moonraker_url: http://127.0.0.1:7125\n")
+    async with serving(machine) as (server, url):
+        status = await run_cli("status", "--json", "--url", url)
+    assert "INFO " in server.output
+    assert "'moonraker_url' is accepted and not used by this version yet" in server.output
+    assert status.document["config_warnings"] == []
+
+
 async def test_a_server_does_not_start_with_a_broken_section_of_its_own(machine: Path) -> None:
     config = machine / "moonraker.conf"
     config.write_text(config.read_text().replace("port: 1", "port: high"))

@@ -25,6 +25,19 @@ FLOORS = (
     {"cli"},
     {"__main__"},
 )
+# The same for the folders within a room: each knows those of the lines before its own, and none beside it.
+FLOORS_WITHIN: dict[str, tuple[set[str], ...]] = {
+    "host": (
+        {"threads"},
+        {"files", "processes"},
+        {"archive", "git", "http", "lock", "store", "klippy", "services"},
+        {"forge"},
+    ),
+    "updaters": ({"base"}, {"kinds"}, {"git", "release"}),
+    "web": ({"access", "server"}, {"api"}, {"app"}),
+}
+# Nothing that tells of apps: how they are configured, what they show, what is planned for them.
+VALUES_OF_HOST = {"AppName", "Asset", "Commit", "JobId", "JobRecord", "RateLimit", "Release", "RemoteRelease"}
 HEAVY = {"quart", "quart_trio", "hypercorn", "httpx", "rich", "trio_websocket", "sqlite3"}
 
 
@@ -51,7 +64,11 @@ def floor(room: str) -> int:
     return found[0] if found else 0
 
 
-@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: str(file.relative_to(PACKAGE)))
+FILES = sorted(PACKAGE.rglob("*.py"))
+each_file = pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+
+
+@each_file
 def test_imports_point_upwards(file: Path) -> None:
     room = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
     if room == "__init__":
@@ -60,6 +77,51 @@ def test_imports_point_upwards(file: Path) -> None:
     for module in imports_of(file):
         if module.split(".")[0] == "trio_update":
             assert floor(room_of(module)) <= floor(room), f"{file.name} imports {module}"
+            assert room_of(module) in {"__version__", *set().union(*FLOORS)}, f"{file.name} goes by the public face"
+
+
+def within(module: str) -> tuple[str, str]:
+    """``trio_update.host.git.repository`` → ``host`` and ``git``."""
+    _, room, folder, *_ = [*module.split("."), "", ""]
+    return room, folder
+
+
+@each_file
+def test_imports_within_a_room_point_upwards(file: Path) -> None:
+    module = ".".join(("trio_update", *file.relative_to(PACKAGE).with_suffix("").parts))
+    room, folder = within(module)
+    if room not in FLOORS_WITHIN or folder in {"", "__init__"}:
+        return
+    level = {name: number for number, names in enumerate(FLOORS_WITHIN[room]) for name in names}
+    for imported in imports_of(file):
+        other, theirs = within(imported)
+        if (other, imported.split(".")[0]) != (room, "trio_update") or theirs == folder:
+            continue
+        # The list of kinds names each one's record, when it is asked for, and nothing else of them.
+        if folder == "kinds" and imported.endswith(".kind"):
+            continue
+        # What only type checkers read cannot lead round in a circle.
+        if folder == "kinds" and theirs == "base":
+            continue
+        assert level[theirs] < level[folder], f"{file.name} imports {imported}"
+
+
+@pytest.mark.parametrize("room", FLOORS_WITHIN)
+def test_every_folder_within_a_room_has_its_floor(room: str) -> None:
+    found = {
+        path.name.removesuffix(".py") for path in (PACKAGE / room).iterdir() if path.suffix == ".py" or path.is_dir()
+    }
+    assert found - {"__pycache__", "__init__"} == set().union(*FLOORS_WITHIN[room])
+
+
+def test_tools_of_the_host_know_nothing_of_apps() -> None:
+    for file in (PACKAGE / "host").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("trio_update."):
+                room = room_of(str(node.module))
+                assert room in {"errors", "groups", "host", "model", "progress", "versions"}, f"{file}: {node.module}"
+                if room == "model":
+                    assert {name.name for name in node.names} <= VALUES_OF_HOST, file
 
 
 def test_every_room_has_its_floor() -> None:

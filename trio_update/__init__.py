@@ -192,12 +192,14 @@ _PLACES = {
 _PLACE = {name: place for place, names in _PLACES.items() for name in names}
 
 
-def __getattr__(name: str) -> object:
-    if name not in _PLACE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(importlib.import_module(f"{__name__}.{_PLACE[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # they would take every misspelled name for one of ours
+
+    def __getattr__(name: str) -> object:
+        if name not in _PLACE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"{__name__}.{_PLACE[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -351,3 +351,35 @@ def test_lines_in_no_section_are_told(load: Load, told: Told) -> None:
     text = "channel: dev\nwords\n[update_manager]\n"
     assert told(text) == ["1: this line stands above the first `[section]` and belongs to none"]
     assert load(text).disabled == ()
+
+
+def test_what_has_no_effect_yet_is_noted_and_no_problem(load: Load, home: Path) -> None:
+    (home / "app").mkdir(exist_ok=True)
+    (home / "klipper").mkdir()
+    config = load(
+        f"{APP}venv_args: -x\nvirtualenv: ~/v\nrequirements: r.txt\n"
+        "[update_manager]\nenable_packagekit: False\n"
+        "[trio_update]\nmoonraker_url: http://a\nservice_provider: none\nport: 1\n"
+        "[server]\nklippy_uds_address: /k\nport: 7125\n"
+        "[authorization]\ntrusted_clients: 10.0.0.1\ncors_domains: a\n"
+    )
+    assert (config.problems, config.disabled) == ((), ())
+    assert [app.name for app in config.apps] == ["app", "klipper"]
+    assert [note.message for note in config.notes] == [
+        f"[{section}] '{option}' is accepted and not used by this version yet"
+        for section, option in (
+            ("update_manager app", "venv_args"),
+            ("update_manager app", "virtualenv"),
+            ("update_manager", "enable_packagekit"),
+            ("trio_update", "moonraker_url"),
+            ("server", "klippy_uds_address"),
+            ("authorization", "trusted_clients"),
+        )
+    ]
+    assert [note.line for note in config.notes] == sorted(note.line for note in config.notes)
+
+
+def test_a_section_that_is_disabled_has_problems_and_no_notes(load: Load) -> None:
+    config = load(f"{APP}venv_args: -x\ncolour: blue\n")
+    assert len(config.problems) == 1
+    assert config.notes == ()

@@ -31,7 +31,6 @@ from tests.support.forge_bench import (
     release,
 )
 from tests.support.http_server import plain, serving, silent
-from trio_update.config.values import ServerConfig
 from trio_update.demo.github.server import Fault, FaultKind, SimAsset, SimCommit, SimRelease
 from trio_update.demo.repos import make_upstream
 from trio_update.errors import OperationFailed
@@ -596,14 +595,13 @@ async def test_the_token_is_for_the_api_alone(bench: Bench, caplog: pytest.LogCa
 
 
 async def test_a_password_in_the_address_of_the_api_is_not_told(bench: Bench) -> None:
-    config = ServerConfig(
-        github_api_url=bench.github.api_url.replace("//", "//ada:hunter2@"), github_url=bench.github.web_url
-    )
+    api = bench.github.api_url.replace("//", "//ada:hunter2@")
+    web_url = bench.github.web_url
     bench.github.faults.append(Fault("api", FaultKind.SECONDARY_LIMIT))
     async with (
         open_store(bench.folder / "trio_update.db") as (store, _),
         open_web() as web,
-        open_forges(config, store, web, Runner("test"), clock=bench.clock) as forges,
+        open_forges(store, web, Runner("test"), github_api_url=api, github_url=web_url, clock=bench.clock) as forges,
     ):
         for _ in range(2):
             with pytest.raises(RateLimited, match="is not asked again until") as caught:

@@ -15,7 +15,6 @@ from trio.testing import MockClock
 
 from tests.support.forge_bench import NOW, REPO, TOKEN, Clock, for_job, no_proxies, refresh
 from tests.support.http_server import Site, plain, redirect, serving
-from trio_update.config.values import ServerConfig
 from trio_update.demo.http1 import Connection, Request
 from trio_update.errors import OperationFailed
 from trio_update.host.forge.base import Forges, NoSuchRelease, Purpose, RateLimited
@@ -58,13 +57,18 @@ class Server:
         token = self.folder / "token"
         token.write_text(TOKEN)
         token.chmod(0o600)
-        config = ServerConfig(
-            github_api_url="http://127.0.0.1:9", github_url="http://127.0.0.1:9/web", github_token_file=token
-        )
         async with (
             open_store(self.folder / "trio_update.db") as (store, _),
             open_web() as web,
-            open_forges(config, store, web, Runner("test"), clock=self.clock) as forges,
+            open_forges(
+                store,
+                web,
+                Runner("test"),
+                github_api_url="http://127.0.0.1:9",
+                github_url="http://127.0.0.1:9/web",
+                token_file=token,
+                clock=self.clock,
+            ) as forges,
         ):
             yield forges
 

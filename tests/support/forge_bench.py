@@ -12,7 +12,6 @@ import pytest
 import trio
 
 from tests.support.http_server import Handler, Site, serving
-from trio_update.config.values import ServerConfig
 from trio_update.demo.github.server import GitHub, SimAsset, SimRelease, serve_github
 from trio_update.host.forge.base import Forge, Forges, Purpose
 from trio_update.host.forge.forges import open_forges
@@ -54,15 +53,18 @@ class Bench:
 
     @asynccontextmanager
     async def forges(self) -> AsyncIterator[Forges]:
-        config = ServerConfig(
-            github_api_url=self.github.api_url,
-            github_url=self.github.web_url,
-            github_token_file=self.token_file,
-        )
         async with (
             open_store(self.folder / "trio_update.db") as (store, _),
             open_web() as web,
-            open_forges(config, store, web, Runner("test"), clock=self.clock) as forges,
+            open_forges(
+                store,
+                web,
+                Runner("test"),
+                github_api_url=self.github.api_url,
+                github_url=self.github.web_url,
+                token_file=self.token_file,
+                clock=self.clock,
+            ) as forges,
         ):
             yield forges
 
@@ -122,6 +124,6 @@ GOOD = {"tag_name": "v1", "html_url": f"https://x/{REPO}/releases/tag/v1", "asse
 async def asking(folder: Path, handler: Handler) -> AsyncIterator[tuple[Forges, Site]]:
     """Forges for which ``handler`` answers, whichever is asked."""
     async with serving(handler) as site, open_store(folder / "db") as (store, _), open_web() as web:
-        config = ServerConfig(github_api_url=site.url(""), github_url=site.url(""))
-        async with open_forges(config, store, web, Runner("test")) as forges:
+        here = site.url("")
+        async with open_forges(store, web, Runner("test"), github_api_url=here, github_url=here) as forges:
             yield forges, site

@@ -156,10 +156,19 @@ async def _on_data_path(options: _Options) -> AsyncIterator[Manager]:
 async def _with_tools(options: _Options, runner: Runner) -> AsyncIterator[Manager]:
     """A manager whose apps are whole."""
     config, data_path = options.config, options.data_path
+    server = config.server
     async with (
         open_store(data_path / "database" / "trio_update.db") as (store, notice),
         open_web() as web,
-        open_forges(config.server, store, web, runner, clock=options.clock) as forges,
+        open_forges(
+            store,
+            web,
+            runner,
+            github_api_url=server.github_api_url,
+            github_url=server.github_url,
+            token_file=server.github_token_file,
+            clock=options.clock,
+        ) as forges,
     ):
         tools = Tools(runner, web, forges, clock=options.clock, debug=options.debug)
         kind_of = kinds_of(config, options.kinds)

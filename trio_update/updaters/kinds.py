@@ -5,7 +5,6 @@ Light on purpose: a configuration is checked without anything that updates apps,
 
 from __future__ import annotations
 
-import importlib.metadata
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,8 @@ from trio_update.errors import TrioUpdateError
 from trio_update.model import AppStatus
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from trio_update.updaters.base import Effect, Tools, Updater
 
     EffectClass = type[Effect]
@@ -74,8 +75,8 @@ class Kind:
         tag = self.config.__struct_config__.tag
         if not isinstance(tag, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", tag):
             raise KindInvalid(
-                f"{self.config.__name__} must have the type of its kind of app as its tag, lower case letters, digits "
-                f"and `_`, not {tag!r}"
+                f"{self.config.__name__} must have the type of its kind of app as its tag: lower case letters, "
+                f"digits and `_`, not {tag!r}"
             )
         if self.status.__struct_config__.tag != tag:
             raise KindInvalid(f"{self.status.__name__} must have the tag '{tag}', as {self.config.__name__} has")
@@ -135,13 +136,16 @@ class Installed:
 
 def installed_kinds() -> Installed:
     """The kinds of apps of all installed packages, by their entry points; a broken one does not stop the others."""
+    from importlib.metadata import entry_points
+
     kinds: list[Kind] = []
     problems = []
-    for entry in sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
+    for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
         try:
             kind = _kind_of(entry)
             if kind not in kinds:
-                all_kinds((*kinds, kind))
+                # A contradiction must not wait for the manager, which could only refuse to open.
+                effects_of(all_kinds((*kinds, kind)))
                 kinds.append(kind)
         except Exception as error:  # noqa: BLE001 - another package's code: whatever it raises must stay its own trouble
             why = f"this kind of app ({entry.value}) cannot be used: {type(error).__name__}: {error}"
@@ -149,7 +153,7 @@ def installed_kinds() -> Installed:
     return Installed(tuple(kinds), tuple(problems))
 
 
-def _kind_of(entry: importlib.metadata.EntryPoint) -> Kind:
+def _kind_of(entry: EntryPoint) -> Kind:
     kind = entry.load()
     if not isinstance(kind, Kind):
         raise KindInvalid(f"it is a {type(kind).__name__} and no Kind")

@@ -6,12 +6,12 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 import trio
 
-from trio_update.config.values import ServerConfig
 from trio_update.errors import OperationFailed
 from trio_update.host.forge.api import Api
 from trio_update.host.forge.base import Forge, Forges, Purpose, RateLimited
@@ -37,19 +37,25 @@ class _Version(msgspec.Struct):
 
 @asynccontextmanager
 async def open_forges(
-    config: ServerConfig,
     store: Store,
     web: Web,
     runner: Runner,
     *,
+    github_api_url: str,
+    github_url: str,
+    token_file: Path | None = None,
     clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Forges]:
-    """The forges, with what they said before the last restart.  ``clock`` tells unix seconds; it may be wrong."""
+    """The forges, with what they said before the last restart.
+
+    GitHub is at these two addresses, and is told the token of ``token_file``.  ``clock`` tells unix seconds; it may be
+    wrong.
+    """
     workshop = _Workshop(web, Memory(store), runner, clock)
-    token = TokenFile(config.github_token_file) if config.github_token_file is not None else None
-    api = workshop.api(config.github_api_url, GITHUB_HEADERS, token=token)
+    token = TokenFile(token_file) if token_file is not None else None
+    api = workshop.api(github_api_url, GITHUB_HEADERS, token=token)
     await api.load()
-    yield _Forges(workshop, GitHub(api, workshop.probes(config.github_url)), config.github_url)
+    yield _Forges(workshop, GitHub(api, workshop.probes(github_url)), github_url)
 
 
 @dataclass
