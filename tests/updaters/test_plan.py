@@ -377,6 +377,15 @@ async def test_of_a_plan_that_was_forgotten_only_the_id_is_told(bench: Bench) ->
             await manager.upgrade(NAME, who="test", plan_id=plan.plan_id)
 
 
+async def test_a_plan_is_never_taken_for_leave_to_upgrade_everything(bench: Bench) -> None:
+    before = bench.head
+    async with ready(bench) as manager:
+        (plan,) = await manager.plan(NAME)
+        with pytest.raises(ValueError, match="of one app"):
+            await manager.upgrade(None, who="test", plan_id=plan.plan_id)
+    assert bench.head == before
+
+
 async def test_a_refusal_is_told_before_a_change_of_plans(bench: Bench) -> None:
     async with ready(bench) as manager:
         make_dirty(bench)

@@ -128,7 +128,7 @@ class Manager:
         """Upgrade one app, or (``None``) all of them.  Returns the job as soon as it is admitted.
 
         ``plan_id``, of one app only: the job is refused, with the difference in words, when what would be done is not
-        that plan any more.
+        that plan any more.  ValueError without a name.
 
         Raises: Refused for an unknown app, while the app (or everything) is being worked on, when the host does not
             allow it; ManagerClosed.
@@ -136,6 +136,8 @@ class Manager:
         if name is not None:
             shown = self._plans.find(AppName(name), plan_id) if plan_id else None
             return await self._start_one(JobKind.UPGRADE, name, Upgrade(plan_id or "", shown), who)
+        if plan_id is not None:
+            raise ValueError("a plan_id is of one app: give its name as well")
         tasks = tuple(Task(app, Upgrade()) for app in self._parts.updaters)
         return await self._start(Order(JobKind.FULL, None, who or self._parts.who, tasks))
 

@@ -179,7 +179,7 @@ class Workshop(Protocol):
 
 
 class Updater(Protocol):
-    """Manages one app.  Only :meth:`prepare` raises; the others put what went wrong into the status."""
+    """Manages one app.  :meth:`inspect` and :meth:`check` never raise: what went wrong is in the status."""
 
     @property
     def config(self) -> AppConfig: ...
@@ -188,7 +188,10 @@ class Updater(Protocol):
         """What is known before anything was looked at."""
 
     async def tidy(self) -> tuple[str, ...]:
-        """Remove what killed commands left (locks), if nobody holds it.  Returns what was done, for the log."""
+        """Remove what killed commands left (locks), if nobody holds it.  Returns what was done, for the log.
+
+        Raises: OperationFailed when somebody does.
+        """
 
     async def inspect(self, known: AppStatus) -> AppStatus:
         """Look at the disk only."""
