@@ -87,7 +87,7 @@ OPERATIONS = (
     Operation("full", lambda manager: manager.start_upgrade(None), "third"),
     Operation("rollback", lambda manager: manager.start_rollback(NAME), "first"),
     Operation("soft", lambda manager: manager.start_recover(NAME), dirty=True),
-    Operation("hard", lambda manager: manager.start_recover(NAME, hard=True), seconds=0.8),
+    Operation("hard", lambda manager: manager.start_recover(NAME, hard=True), seconds=0.4),
     Operation("refresh", refresh, seconds=0.2),
     Operation("plan", plan, seconds=0.1),
     Operation("closing", nothing, seconds=0.2),

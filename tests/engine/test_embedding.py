@@ -410,7 +410,8 @@ async def test_a_host_that_keeps_all_of_trios_threads_busy_stalls_nothing(bench:
     try:
         async with trio.open_nursery() as host:
             for _ in range(int(limiter.total_tokens)):
-                host.start_soon(partial(trio.to_thread.run_sync, release.wait))
+                # For longer than the test has, and not for ever: what waits for them cannot be cancelled.
+                host.start_soon(partial(trio.to_thread.run_sync, release.wait, 40))
             await trio.testing.wait_all_tasks_blocked()
             assert limiter.available_tokens == 0
             with trio.fail_after(30):

@@ -23,7 +23,7 @@ from trio_update.engine.lane import JobRunner
 from trio_update.engine.lifetime import HostErrors, Lifetime
 from trio_update.engine.records import Records
 from trio_update.engine.recovery import settle_all
-from trio_update.engine.refresh import Refresher, Save
+from trio_update.engine.refresh import Refresher
 from trio_update.engine.routine import Routine
 from trio_update.engine.startup import (
     config_digest,
@@ -202,37 +202,27 @@ async def _at_work(options: _Options, made: _Made, changed: list[AppName]) -> As
     view = StatusView(made.board, made.means.tools.forges, Hub(), trio.CapacityLimiter(1))
     try:
         async with trio.open_nursery() as nursery:
-            refresher = Refresher(
-                made.updaters,
-                made.board,
-                _save_snapshots(made),
-                nursery,
-                options.config.server.max_concurrent_refreshes,
-                options.clock,
-            )
-            worker = Worker(made.means, made.updaters, made.board, refresher)
-            jobs = JobRunner(nursery, worker, view, made.last_id)
-            manager = Manager(
-                Parts(
-                    config=options.config,
-                    updaters=made.updaters,
-                    board=made.board,
-                    view=view,
-                    jobs=jobs,
-                    refresher=refresher,
-                    store=made.store,
-                    gate=options.gate,
-                    lifetime=lifetime,
-                    looked=looked,
-                    who=options.who,
-                )
-            )
+            refresher = _refresher(options, made, nursery)
             routine = Routine(options.config, refresher, options.gate, view, looked)
+            worker = Worker(made.means, made.updaters, made.board, refresher)
+            parts = Parts(
+                config=options.config,
+                updaters=made.updaters,
+                board=made.board,
+                view=view,
+                jobs=JobRunner(nursery, worker, view, made.last_id),
+                refresher=refresher,
+                store=made.store,
+                gate=options.gate,
+                lifetime=lifetime,
+                looked=looked,
+                who=options.who,
+            )
             nursery.start_soon(routine.first_look, changed)
             if options.config.update_manager.enable_auto_refresh:
                 nursery.start_soon(routine.follow_schedule, options.now)
             try:
-                yield manager
+                yield Manager(parts)
             finally:
                 lifetime.end()
                 nursery.cancel_scope.cancel()
@@ -241,7 +231,7 @@ async def _at_work(options: _Options, made: _Made, changed: list[AppName]) -> As
         view.hub.end()
 
 
-def _save_snapshots(made: _Made) -> Save:
+def _refresher(options: _Options, made: _Made, nursery: trio.Nursery) -> Refresher:
     async def save(app: AppName, status: AppStatus) -> None:
         digest = config_digest(made.updaters[app].config)
         try:
@@ -249,4 +239,5 @@ def _save_snapshots(made: _Made) -> Save:
         except OperationFailed as error:
             _log.error("the status of %s was not saved: %s", app, error)
 
-    return save
+    limit = options.config.server.max_concurrent_refreshes
+    return Refresher(made.updaters, made.board, save, nursery, limit, options.clock)
