@@ -27,6 +27,7 @@ from trio_update import (
     WebConfig,
     ZipConfig,
     load_config,
+    open_manager,
     parse_config,
 )
 from trio_update.updaters.kinds import judge_config
@@ -156,6 +157,19 @@ def test_everything_is_told_at_once(home: Path) -> None:
     ]
     assert any("duplicate name 'app': already at Config.apps[0]; keep one of the sections" in line for line in told)
     assert any("holds the folder of inner" in line for line in told)
+
+
+async def test_a_manager_judges_what_it_is_given(home: Path, tmp_path: Path) -> None:
+    for channel in ("nightly", "Stable"):
+        config = Config(apps=(git_app(channel=channel),))
+        try:
+            async with open_manager(config, data_path=tmp_path / "data") as manager:
+                (app,) = manager.config.apps
+                assert (app.channel, app.path) == (Channel.STABLE, home / "app")
+                assert app.channel is Channel.STABLE
+        except ConfigInvalid as invalid:
+            assert channel == "nightly"
+            assert not (tmp_path / "data").exists(), invalid
 
 
 def test_a_folder_that_is_not_there_is_the_status_business(home: Path) -> None:
