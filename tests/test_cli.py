@@ -28,8 +28,9 @@ from tests.support.cli import (
     status_of,
 )
 from trio_update import __version__
+from trio_update.cli.display import exit_code_of
 from trio_update.cli.follow import follow
-from trio_update.cli.output import PlainOutput, exit_code_of
+from trio_update.cli.output import PlainOutput
 from trio_update.cli.requests import Job
 from trio_update.cli.session import Interrupts, Session
 from trio_update.client import Client, Notification

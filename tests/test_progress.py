@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trio_update.progress import Progress, download_message, read_progress
+from trio_update.progress import Progress, Throttle, download_message, read_progress
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,17 @@ def test_what_we_write_we_can_read(done: int, total: int | None, message: str) -
     progress = read_progress(message)
     assert progress is not None
     assert (progress.what, progress.last) == ("Downloading a.zip", done == total)
+
+
+def test_of_one_thing_a_line_passes_now_and_then_and_all_else_always() -> None:
+    throttle = Throttle(5)
+    half, last, other = Progress("a", 50), Progress("a", 100, last=True), Progress("b", None)
+    said = [(half, 0.0), (half, 4.9), (half, 5.0), (half, 9.9), (other, 9.9), (other, 10.0), (half, 10.0), (half, 10.1)]
+    assert [throttle.passes(progress, now) for progress, now in said] == [1, 0, 1, 0, 1, 0, 1, 0]
+    # A thing's last line, and whatever follows it or another message, even the same thing again.
+    assert throttle.passes(last, 10.2)
+    assert throttle.passes(half, 10.2)
+    assert throttle.passes(None, 10.3)
+    assert throttle.passes(half, 10.3)
+    assert not throttle.passes(half, 10.4)
+    assert throttle.passes(half, 10.4, of="another app")

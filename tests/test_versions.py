@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from trio_update.versions import GitVersion, Stage, inferred, read_description, read_tag
+from trio_update.cli.views import AppView, State, state_of
+from trio_update.versions import GitVersion, Stage, inferred, is_newer, read_description, read_tag
 
 RISING = (
     "nightly-2",  # no version: nothing is known of its age
@@ -62,11 +63,15 @@ def test_a_tag_that_is_no_version_is_none(tag: str) -> None:
 numbers = st.integers(0, 20)
 tags = st.builds(
     lambda prefix, release, end: prefix + ".".join(map(str, release)) + end,
-    st.sampled_from(["", "v"]),
+    st.sampled_from(["", "v", "1!"]),
     st.lists(numbers, min_size=1, max_size=4),
     st.one_of(
         st.just(""),
-        st.builds("{}{}".format, st.sampled_from(["a", "-alpha.", "b", "-beta.", "rc", "-rc.", ".post"]), numbers),
+        st.builds(
+            "{}{}".format,
+            st.sampled_from(["a", "-alpha.", "b", "-beta.", "rc", "-rc.", ".post", ".dev", "a1.dev", "+"]),
+            numbers,
+        ),
     ),
 )
 
@@ -78,6 +83,12 @@ def test_the_order_of_tags_is_the_one_of_pep_440(one: str, other: str) -> None:
         assert left < right
     elif Version(one) == Version(other):
         assert left.key == right.key
+
+
+@given(st.one_of(tags, st.sampled_from(["nightly-7", ""])), st.one_of(tags, st.just("nightly-8")))
+def test_the_command_line_sees_an_update_where_the_server_does(installed: str, offered: str) -> None:
+    app = AppView(configured_type="web", version=installed, remote_version=offered)
+    assert (state_of(app) is State.UPDATE) == is_newer(offered, installed)
 
 
 @given(tags, st.integers(0, 99999), st.sampled_from(["abcd", "4c8d24ae", "0" * 40]))

@@ -6,6 +6,7 @@ a log that is not flooded) reads them here.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ _OURS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far ``what`` has got; ``percent`` is ``None`` when nobody knows how much there is.
+    """How far ``what`` has got; ``percent`` is ``None`` when the total is not known.
 
     ``amount``: what there is to tell besides, for a reader.  ``last``: nothing follows that makes it obsolete.
     ``done`` and ``total`` in bytes, where the message tells them; rounded up to whole KiB, as it does.
@@ -45,6 +46,26 @@ def read_progress(message: str) -> Progress | None:
         last = (found["more"] or "").endswith("done.")
         return Progress(found["what"], min(int(found["percent"]), 100), last=last)
     return None
+
+
+class Throttle:
+    """Lets progress of one thing through at most once in ``seconds``, so that neither a reader nor a file is flooded.
+
+    Everything else passes: other messages, another thing, a thing's last line, and whatever follows one of those.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._what: tuple[str, str] | None = None
+        self._next = -math.inf
+
+    def passes(self, progress: Progress | None, now: float, *, of: str = "") -> bool:
+        """Whether to show what is at ``now`` (seconds of any clock that only goes forward); ``of`` whom it is told."""
+        what = None if progress is None or progress.last else (of, progress.what)
+        if what is not None and what == self._what and now < self._next:
+            return False
+        self._what, self._next = what, now + self._seconds
+        return True
 
 
 def download_message(name: str, done: int, total: int | None) -> str:

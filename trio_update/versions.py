@@ -1,8 +1,8 @@
-"""Versions of git clones, and one order for them.
+"""Versions, and one order for them: the one of PEP 440, which :mod:`packaging` knows.
 
-A version is what ``git describe --tags --long`` says (``v0.12.0-85-g4c8d24ae``): a tag, how many commits lie after
-it, and the commit.  Tags are read as PEP 440 versions, which covers the ``v`` prefix and the usual spellings of
-pre-releases (``-beta.2``, ``rc1``).
+The version of a clone is what ``git describe --tags --long`` says (``v0.12.0-85-g4c8d24ae``): a tag, how many commits
+lie after it, and the commit.  Tags are read as PEP 440 versions, which covers the ``v`` prefix and the usual spellings
+of pre-releases (``-beta.2``, ``rc1``).
 """
 
 from __future__ import annotations
@@ -29,31 +29,63 @@ class Stage(enum.IntEnum):
 
 @dataclass(frozen=True)
 class TagVersion:
-    """A tag that reads as a version: compares as release numbers, then stage, then the stage's number."""
+    """A tag that reads as a version; ``key`` orders them as PEP 440 does."""
 
-    release: tuple[int, ...]
-    stage: Stage
-    number: int
+    key: Version
 
     @property
-    def key(self) -> tuple[tuple[int, ...], Stage, int]:
-        return self.release, self.stage, self.number
+    def release(self) -> tuple[int, ...]:
+        """The numbers, without zeros at their end: ``1.2.0`` is ``1.2``."""
+        release = self.key.release
+        while len(release) > 1 and release[-1] == 0:
+            release = release[:-1]
+        return release
+
+    @property
+    def stage(self) -> Stage:
+        """How finished it is.  A development release counts as alpha."""
+        if self.key.is_devrelease:
+            return Stage.ALPHA
+        return Stage[_STAGES[self.key.pre[0]]] if self.key.pre is not None else Stage.FINAL
 
 
 def read_tag(tag: str) -> TagVersion | None:
-    """Read a tag as a version; ``None`` when it isn't one (``nightly``).  A development release counts as alpha."""
+    """Read a tag as a version; ``None`` when it isn't one (``nightly``)."""
     try:
-        version = Version(tag)
+        return TagVersion(Version(tag))
     except InvalidVersion:
         return None
-    release = version.release
-    while len(release) > 1 and release[-1] == 0:
-        release = release[:-1]
-    if version.is_devrelease:
-        return TagVersion(release, Stage.ALPHA, -1)
-    if version.pre is not None:
-        return TagVersion(release, Stage[_STAGES[version.pre[0]]], version.pre[1])
-    return TagVersion(release, Stage.FINAL, version.post or 0)
+
+
+def same_version(one: str, other: str) -> bool:
+    """Whether two versions are one: ``v1.2`` and ``1.2`` are."""
+    return _comparable(one) == _comparable(other)
+
+
+def is_newer(candidate: str, than: str) -> bool:
+    """Whether ``candidate`` is an update for ``than``.
+
+    Versions that PEP 440 cannot order (``nightly-7``): any other one is, because the forge says which is its newest.
+    """
+    if same_version(candidate, than):
+        return False
+    one, other = _comparable(candidate), _comparable(than)
+    return one > other if isinstance(one, Version) and isinstance(other, Version) else True
+
+
+def is_earlier(candidate: str, than: str) -> bool:
+    """Whether going from ``than`` to ``candidate`` is going back; so it is where PEP 440 cannot tell."""
+    return is_newer(than, candidate)
+
+
+def _comparable(version: str) -> Version | str:
+    read = read_tag(version)
+    return read.key if read is not None else version.strip().removeprefix("v")
+
+
+def spellings(version: str) -> tuple[str, ...]:
+    """The tags that a version may have: as it is, and with or without ``v``."""
+    return (version, version[1:] if version.startswith("v") else f"v{version}")
 
 
 @total_ordering
@@ -75,10 +107,10 @@ class GitVersion:
         return f"{self.short}-g{self.hash}" + ("-inferred" if self.inferred else "")
 
     @property
-    def key(self) -> tuple[tuple[tuple[int, ...], Stage, int], int]:
+    def key(self) -> tuple[tuple[Version, ...], int]:
         read = read_tag(self.tag)
         # A tag that is no version sorts before all that are: nothing is known of its age.
-        return (read.key if read else ((), Stage.ALPHA, -2)), self.count
+        return ((read.key,) if read else ()), self.count
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, GitVersion) and self.key == other.key and self.tag == other.tag

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from trio_update.errors import OperationFailed
 from trio_update.model import AppName, Asset, RemoteRelease
-from trio_update.updaters.release.pick import is_newer, pick_asset, same_version, spellings
+from trio_update.updaters.release.pick import pick_asset
+from trio_update.versions import is_newer, same_version, spellings
 
 APP = AppName("app")
 # Oldest first, as PEP 440 orders them.

@@ -10,15 +10,8 @@ from typing import Any
 import trio
 
 from trio_update import __version__
-from trio_update.cli.output import (
-    DONE,
-    UNREACHABLE,
-    USAGE,
-    Failure,
-    Output,
-    choose_output,
-    exit_code_of,
-)
+from trio_update.cli.display import DONE, UNREACHABLE, USAGE, Failure, Output, exit_code_of
+from trio_update.cli.output import choose_output
 from trio_update.cli.report import Line, Report, Tone, history_report, plan_report, status_report
 from trio_update.cli.requests import Job, Query, Request, Target
 from trio_update.cli.session import Failed, Interrupts, Session, understood
@@ -82,11 +75,11 @@ async def _identified(target: Target) -> AsyncIterator[Client]:
 async def _perform(session: Session, request: Request) -> int:
     if isinstance(request, Query):
         return await _query(session, request)
-    from trio_update.cli import follow
+    from trio_update.cli.follow import follow, watch
 
     if isinstance(request, Job):
-        return await follow.follow(session, request)
-    return await follow.watch(session)
+        return await follow(session, request)
+    return await watch(session)
 
 
 async def _query(session: Session, query: Query) -> int:

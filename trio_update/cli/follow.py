@@ -9,7 +9,7 @@ from typing import Any
 
 import trio
 
-from trio_update.cli.output import DONE, FAILED, UNREACHABLE, Display, Failure
+from trio_update.cli.display import DONE, FAILED, UNREACHABLE, Display, Failure
 from trio_update.cli.report import Line, Report, Tone, summary
 from trio_update.cli.requests import Job
 from trio_update.cli.session import Failed, Session, understood

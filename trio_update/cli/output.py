@@ -1,110 +1,21 @@
-"""How the command line speaks: plain lines, one JSON document, or (in :mod:`trio_update.cli.render`) a terminal.
-
-All text that reaches this module came over the network and is shown as text: what a terminal would obey
-(escape sequences, carriage returns, changes of writing direction) is taken out or made visible.
-"""
+"""How the command line speaks: plain lines, one JSON document, or (:mod:`trio_update.cli.render`) a terminal."""
 
 from __future__ import annotations
 
-import math
 import os
-import re
 import sys
 import time
-import unicodedata
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any, Protocol, TextIO
+from typing import TextIO
 
 import msgspec
 
+from trio_update.cli.display import Display, Failure, Output, clean, say_error
 from trio_update.cli.report import Line, Report
-from trio_update.errors import Reason
-from trio_update.progress import read_progress
+from trio_update.progress import Throttle, read_progress
 
 _PROGRESS_SECONDS = 5.0
-_NOTHING = ("", -math.inf)
-DONE, FAILED, USAGE, UNREACHABLE, REFUSED, ABORTED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
-
-# Reasons that say the request itself was wrong, not that the moment was.
-_NOT_REFUSALS = frozenset({Reason.UNKNOWN_APP, Reason.UNKNOWN_JOB, Reason.BAD_VERSION, Reason.NOT_SUPPORTED})
-_REFUSALS = frozenset(str(reason) for reason in Reason if reason not in _NOT_REFUSALS)
-
-# Control sequences of ECMA-48 §5.4, colours above all: build tools write them, and nobody wants to read them.
-_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
-# Line and paragraph separators, control, format and surrogate characters.  Cf holds the changes of direction that can
-# make a line read as another; emoji lose their joiners, which is bearable.
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-
-
-def exit_code_of(reason: str | None) -> int:
-    """The exit code for the ``reason`` of a server's error."""
-    if reason == "aborted":
-        return ABORTED
-    return REFUSED if reason in _REFUSALS else FAILED
-
-
-def clean(text: str, *, lines: bool = False) -> str:
-    """``text`` without anything that a terminal obeys; ``lines`` keeps its line breaks, else it becomes one line."""
-    text = _SEQUENCE.sub("", text).expandtabs(4).rstrip("\r\n")
-    if lines:
-        return "\n".join(clean(line) for line in text.splitlines())
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_visible(char) if unicodedata.category(char) in _HIDDEN else char for char in text)
-
-
-def _visible(char: str) -> str:
-    return char.encode("unicode_escape", "surrogatepass").decode()
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a command did not do what was asked: ``message`` a sentence, ``code`` the server's, ``exit_code`` ours."""
-
-    message: str
-    reason: str | None
-    exit_code: int
-    code: int | None = None
-
-    @property
-    def document(self) -> dict[str, Any]:
-        return {"error": {"code": self.code, "message": self.message, "reason": self.reason}}
-
-
-class Display(Protocol):
-    """Where a job's messages go while it runs."""
-
-    def message(self, application: str, text: str, *, complete: bool) -> None:
-        """A line of a job; ``complete``: its last."""
-
-    def note(self, line: Line) -> None:
-        """Something that is not a message of the job."""
-
-    def tick(self) -> None:
-        """Move what moves; called some times a second."""
-
-    def hold(self) -> AbstractContextManager[None]:
-        """Show nothing while a question is on the terminal; what comes meanwhile is shown afterwards."""
-
-
-class Output(Protocol):
-    """One way to speak to the user."""
-
-    animated: bool
-    json: bool
-
-    def show(self, document: object, report: Callable[[], Report]) -> None:
-        """An answer: ``document`` as it came, ``report`` for a reader."""
-
-    def event(self, document: object) -> None:
-        """Something that is told in JSON while it happens, as a line of its own."""
-
-    def live(self, *, prefixed: bool) -> AbstractContextManager[Display]:
-        """Show messages as they come; ``prefixed`` with the application they belong to."""
-
-    def fail(self, failure: Failure) -> None: ...
 
 
 class PlainOutput:
@@ -134,25 +45,14 @@ class PlainOutput:
 class _PlainDisplay:
     def __init__(self, prefixed: bool) -> None:
         self._prefixed = prefixed
-        self._shown = _NOTHING
+        # Of what moves on a terminal, only a line now and then is worth keeping in a file.
+        self._throttle = Throttle(_PROGRESS_SECONDS)
 
     def message(self, application: str, text: str, *, complete: bool) -> None:
-        if not complete and self._is_too_soon(application, text):
-            return
-        _say(clean(f"{application}: {text}" if self._prefixed else text))
-
-    def _is_too_soon(self, application: str, text: str) -> bool:
-        """Whether a file would be flooded: of what moves on a terminal only a line now and then is worth keeping."""
-        progress = read_progress(clean(text))
-        if progress is None or progress.last:
-            # What comes behind it is worth a line again.
-            self._shown = _NOTHING
-            return False
-        what, now = f"{application}: {progress.what}", time.monotonic()
-        if self._shown[0] == what and now - self._shown[1] < _PROGRESS_SECONDS:
-            return True
-        self._shown = (what, now)
-        return False
+        line = clean(f"{application}: {text}" if self._prefixed else text)
+        progress = None if complete else read_progress(clean(text))
+        if self._throttle.passes(progress, time.monotonic(), of=application):
+            _say(line)
 
     def note(self, line: Line) -> None:
         _say(clean(line.text))
@@ -212,12 +112,6 @@ def choose_output(*, json: bool) -> Output:
     from trio_update.cli.render import TerminalOutput
 
     return TerminalOutput()
-
-
-def say_error(message: str) -> None:
-    """Put a sentence on standard error; lines after its first (a command's output, say) are indented."""
-    first, *rest = clean(message, lines=True).splitlines() or [""]
-    print("\n  ".join([f"trio-update: {first}", *rest]), file=sys.stderr, flush=True)
 
 
 def _say(line: str) -> None:

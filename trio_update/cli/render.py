@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from trio_update.cli.output import Display, Failure, clean, say_error
+from trio_update.cli.display import Display, Failure, clean, say_error
 from trio_update.cli.report import Grid, Line, Report, Tone
 from trio_update.progress import read_progress
 

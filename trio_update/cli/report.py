@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from trio_update.cli.views import (
     StatusView,
     state_of,
 )
+from trio_update.text import moment
 
 _COMMITS_SHOWN = 10
 _NOTES_SHOWN = 30
@@ -110,9 +110,9 @@ def _app_notes(name: str, app: AppView) -> Iterator[Line]:
     if app.last_error and not any(app.last_error in told for told in (*app.warnings, *app.anomalies)):
         yield Line(f"{name}: {app.last_error}", Tone.BAD)
     if app.unreachable_since is not None:
-        moment = _moment(app.unreachable_since)
-        if not any(moment in anomaly for anomaly in app.anomalies):
-            yield Line(f"{name}: the remote has not answered since {moment}", Tone.BAD)
+        since = moment(app.unreachable_since)
+        if not any(since in anomaly for anomaly in app.anomalies):
+            yield Line(f"{name}: the remote has not answered since {since}", Tone.BAD)
 
 
 def _app_details(name: str, app: AppView) -> Iterator[Line]:
@@ -202,20 +202,13 @@ def _record_row(record: RecordView) -> tuple[Cell, ...]:
         for app in changes
     )
     return (
-        Cell(_moment(record.started), Tone.FAINT),
+        Cell(moment(record.started), Tone.FAINT),
         Cell(f"{record.kind} {record.name}" if record.name else record.kind),
         Cell(change),
         Cell(record.outcome, _OUTCOMES.get(record.outcome, Tone.BAD)),
         Cell(f"{record.duration:.1f}"),
         Cell(record.requested_by, Tone.FAINT),
     )
-
-
-def _moment(seconds: float) -> str:
-    try:
-        return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
-    except (OverflowError, ValueError, OSError):
-        return UNKNOWN
 
 
 def _size(value: Size) -> str:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 import trio
 
-from trio_update.cli.output import FAILED, INTERRUPTED, Failure, Output
+from trio_update.cli.display import FAILED, INTERRUPTED, Failure, Output
 from trio_update.client import Client
 
 _T = TypeVar("_T")

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from trio_update.versions import read_tag
+from trio_update.versions import is_newer
 
 UNKNOWN = "?"
 Text = str | None
@@ -175,10 +175,7 @@ def _has_update(app: AppView) -> bool:
     hashes = {app.current_hash, app.remote_hash}
     if hashes != {None}:
         return len(hashes - {None, UNKNOWN}) == 2
-    ours, theirs = read_tag(app.version or ""), read_tag(app.remote_version or "")
-    if ours and theirs:
-        return theirs.key > ours.key
-    return app.version != app.remote_version
+    return is_newer(app.remote_version or "", app.version or "")
 
 
 def message_of(params: Any) -> MessageView | None:

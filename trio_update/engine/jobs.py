@@ -14,7 +14,8 @@ from trio_update.engine.states import JobEvent, Stage, next_stage
 from trio_update.errors import Reason, Refused, TrioUpdateError
 from trio_update.events import JobEnded, JobMessage, JobProgress, JobStarted
 from trio_update.model import AppName, AppOutcome, JobId, JobKind, JobRecord, JobView, Outcome
-from trio_update.progress import Progress, read_progress
+from trio_update.progress import Throttle, read_progress
+from trio_update.text import without_secrets
 from trio_update.updaters.base import Request
 
 KEPT_LINES = 2000
@@ -68,7 +69,7 @@ class JobRun:
         self._hub = hub
         self._clock = clock
         self._log: deque[str] = deque(maxlen=KEPT_LINES)
-        self._shown: tuple[str, float] = ("", 0.0)
+        self._throttle = Throttle(_PROGRESS_SECONDS)
         self._final: JobRecord | None = None
 
     def step(self, event: JobEvent) -> None:
@@ -77,8 +78,10 @@ class JobRun:
 
     def report(self, message: str) -> None:
         """Tell everyone; of progress, what can be read."""
+        # What git, pip and servers say passes here on its way to clients, the history and logs.
+        message = without_secrets(message)
         progress = read_progress(message)
-        if progress is not None and self._is_too_soon(progress):
+        if not self._throttle.passes(progress, trio.current_time()):
             return
         if progress is not None and self._log and _what(self._log[-1]) == progress.what:
             # Ten minutes of progress would push everything else out of the log.
@@ -94,15 +97,6 @@ class JobRun:
                 total=progress.total if progress else None,
             )
         )
-
-    def _is_too_soon(self, progress: Progress) -> bool:
-        """Whether a progress line comes too soon after the last one of its kind."""
-        now = trio.current_time()
-        what, shown_at = self._shown
-        if what == progress.what and now - shown_at < _PROGRESS_SECONDS and progress.percent not in {None, 100}:
-            return True
-        self._shown = progress.what, now
-        return False
 
     def _line(self, message: str, *, complete: bool = False) -> JobMessage:
         return JobMessage(application=self.order.application, proc_id=self.id, message=message, complete=complete)

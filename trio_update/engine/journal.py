@@ -218,7 +218,7 @@ def _remove_durably(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise FileTrouble("remove", path, error.errno, error.strerror or str(error)) from error
+        raise durable.trouble("remove", path, error) from error
     durable.fsync_directory(path.parent)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from trio_update.errors import FileTrouble, OperationFailed
+from trio_update.errors import OperationFailed
 from trio_update.host.files import durable
 from trio_update.host.processes.strays import processes_in
 
@@ -63,7 +63,7 @@ def survey(path: Path) -> GitFolder | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise FileTrouble("read", dot_git, error.errno, error.strerror or str(error)) from error
+        raise durable.trouble("read", dot_git, error) from error
     common_dir = git_dir
     with contextlib.suppress(OSError):
         common_dir = (git_dir / (git_dir / "commondir").read_text().strip()).resolve()
@@ -235,7 +235,7 @@ def copy_index(path: Path) -> Path:
     try:
         shutil.copyfile(folder.git_dir / "index", copy)
     except OSError as error:
-        raise FileTrouble("copy the index to", copy, error.errno, error.strerror or str(error)) from error
+        raise durable.trouble("copy the index to", copy, error) from error
     return copy
 
 
@@ -244,4 +244,4 @@ def unlink(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise FileTrouble("remove", path, error.errno, error.strerror or str(error)) from error
+        raise durable.trouble("remove", path, error) from error

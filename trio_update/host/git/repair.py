@@ -12,7 +12,7 @@ from pathlib import Path
 
 import trio
 
-from trio_update.errors import FileTrouble, OperationFailed
+from trio_update.errors import OperationFailed
 from trio_update.host.files import durable
 from trio_update.host.git.command import git_environment
 from trio_update.host.git.folder import (
@@ -180,5 +180,5 @@ def _take_packs(source: Path, target: Path) -> None:
                 partial_copy.chmod(0o444)
                 partial_copy.replace(target / name)
     except OSError as error:
-        raise FileTrouble("copy fetched objects to", target, error.errno, error.strerror or str(error)) from error
+        raise durable.trouble("copy fetched objects to", target, error) from error
     durable.sync_filesystem(target)

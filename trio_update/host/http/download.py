@@ -13,10 +13,10 @@ import trio
 
 from trio_update.errors import OperationFailed
 from trio_update.groups import unwrapped
-from trio_update.host.http.client import SIGN_OF_LIFE, BadAnswer, Headers, Response, Unreachable, Web, printable, shown
+from trio_update.host.http.client import SIGN_OF_LIFE, BadAnswer, Headers, Response, Unreachable, Web, shown
 from trio_update.host.http.sink import Digest, Sink
 from trio_update.host.threads import in_thread
-from trio_update.progress import download_message
+from trio_update.progress import Progress, Throttle, download_message
 
 ATTEMPTS = 5
 """So many attempts, one after the other, may bring nothing new."""
@@ -62,7 +62,7 @@ async def download(
     Raises: Unreachable when the attempts are used up; BadAnswer when the server refuses; OperationFailed for a size or
     digest that does not fit; FileTrouble when it cannot be written, or ``target`` exists.
     """
-    name = printable(name)
+    name = shown(name)
     expected = Digest.read(digest, name)
     if size is not None and size > limit:
         raise OperationFailed(f"{name} is announced with {size} bytes, more than the {limit} that are allowed: refused")
@@ -84,17 +84,16 @@ class _Progress:
     def __init__(self, name: str, report: Callable[[str], None]) -> None:
         self.name = name
         self.say = report
-        self._next = -1.0
+        self._throttle = Throttle(_REPORTS)
         self._last = ""
 
     def show(self, done: int, total: int | None, *, last: bool = False) -> None:
-        now = trio.current_time()
-        if now < self._next and not last:
+        if not self._throttle.passes(Progress(self.name, None, last=last), trio.current_time()):
             return
         line = download_message(self.name, done, total)
         if line != self._last:
             self.say(line)
-        self._last, self._next = line, now + _REPORTS
+        self._last = line
 
 
 class _Again(Unreachable):

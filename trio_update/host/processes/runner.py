@@ -21,7 +21,8 @@ from typing import IO
 
 import trio
 
-from trio_update.errors import CommandFailed, CommandNotFound, CommandSilent, FileTrouble, OperationFailed
+from trio_update.errors import CommandFailed, CommandNotFound, CommandSilent, OperationFailed
+from trio_update.host.files.durable import trouble
 from trio_update.host.processes.pipe import Output
 from trio_update.host.processes.strays import OWNER_VARIABLE, end_orphans, processes_in
 
@@ -211,7 +212,7 @@ def _not_started(argv: tuple[str, ...], cwd: Path | None, error: OSError | Value
     why = error.strerror or str(error)
     # subprocess puts into `filename` what could not be used: the directory or the program.
     if cwd is not None and error.filename == cwd:
-        return FileTrouble("work in", cwd, error.errno, why)
+        return trouble("work in", cwd, error)
     if error.filename is not None:
         return CommandNotFound(program, why)
     return OperationFailed(f"cannot start a process for `{program}`: {why}")

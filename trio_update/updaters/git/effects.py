@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from trio_update.errors import FileTrouble, OperationFailed
+from trio_update.errors import OperationFailed
 from trio_update.host.files import durable
 from trio_update.host.files.carry import CarryReport, carry_over
 from trio_update.host.git.folder import survey
@@ -237,7 +237,7 @@ def _remove_files(root: Path, names: tuple[bytes, ...]) -> None:
                 os.unlink(path)
             _prune(base, os.path.dirname(path))
         except OSError as error:
-            raise FileTrouble("remove", text(path), error.errno, error.strerror or str(error)) from error
+            raise durable.trouble("remove", path, error) from error
 
 
 def _leads_away(base: bytes, path: bytes) -> bool:

@@ -6,7 +6,6 @@ Texts of anomalies that clients know are worded as the API reference words them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from msgspec.structs import replace
 
@@ -15,15 +14,13 @@ from trio_update.host.git.output import (
     Settings,
     WorkTree,
     read_address,
-    text,
-    without_password,
 )
 from trio_update.model import Unknown
+from trio_update.text import moment, named, without_secrets
 from trio_update.updaters.git.facts import Facts, Seen
 from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
 
 SOURCE_SUFFIXES = (b".py", b".c", b".cpp")
-_NAMED = 5
 
 
 def judge(config: GitRepoConfig, facts: Facts, known: GitStatus, *, debug: bool) -> GitStatus:
@@ -32,7 +29,7 @@ def judge(config: GitRepoConfig, facts: Facts, known: GitStatus, *, debug: bool)
     warnings = find_warnings(facts.seen, debug=debug)
     sources = [path for path in tree.untracked if path.endswith(SOURCE_SUFFIXES)]
     url = tracking.url if tracking else None
-    address = read_address(url) if url else RemoteAddress("", "")
+    address = read_address(without_secrets(url)) if url else RemoteAddress("", "")
     version = facts.version
     suffix = ("-dirty" if tree.modified else "") + ("-shallow" if facts.seen.folder.shallow else "")
     no_remote = Unknown("no remote branch is tracked")
@@ -48,7 +45,7 @@ def judge(config: GitRepoConfig, facts: Facts, known: GitStatus, *, debug: bool)
         current_hash=tree.head or Unknown("no commit"),
         remote_hash=facts.target or no_remote,
         remote_alias=tracking.remote if tracking else no_remote,
-        remote_url=without_password(url) if url else no_remote,
+        remote_url=without_secrets(url) if url else no_remote,
         recovery_url=_recovery_url(config, facts.seen.settings),
         owner=address.owner or Unknown("the remote URL names no owner"),
         repo_name=address.repo or Unknown("the remote URL names no repository"),
@@ -69,7 +66,7 @@ def judge(config: GitRepoConfig, facts: Facts, known: GitStatus, *, debug: bool)
 
 def _recovery_url(config: GitRepoConfig, settings: Settings) -> str | Unknown:
     url = settings.remotes().get("origin") or config.origin
-    return without_password(url) if url else Unknown("neither the clone nor the configuration names an origin")
+    return without_secrets(url) if url else Unknown("neither the clone nor the configuration names an origin")
 
 
 def find_warnings(seen: Seen, *, debug: bool) -> list[str]:
@@ -103,7 +100,7 @@ def find_anomalies(config: GitRepoConfig, seen: Seen, sources: Sequence[bytes], 
     if tracking is not None and tracking.url and config.origin:
         official = read_address(config.origin)
         if not read_address(tracking.url).same_as(official):
-            anomalies.append(f"Unofficial remote url: {without_password(tracking.url)}")
+            anomalies.append(f"Unofficial remote url: {without_secrets(tracking.url)}")
         if (tracking.remote, tracking.branch) != ("origin", config.primary_branch):
             anomalies.append(
                 f"Repo not on official remote/branch, expected: origin/{config.primary_branch}, "
@@ -124,13 +121,6 @@ def _diverged(tree: WorkTree) -> str:
     return f"Repo has diverged from remote: {tree.ahead} local and {tree.behind} remote commits"
 
 
-def named(paths: Sequence[bytes]) -> str:
-    """Some of many paths, for a message."""
-    shown = ", ".join(text(path) for path in paths[:_NAMED])
-    more = len(paths) - _NAMED
-    return f"{shown} and {more} more" if more > 0 else shown
-
-
 def unreadable(config: GitRepoConfig, known: GitStatus, warning: str, output: str, *, corrupt: bool) -> GitStatus:
     """The status of a clone that git could not read: what was known stays, with what is wrong now."""
     return _replaced(
@@ -148,8 +138,7 @@ def unreadable(config: GitRepoConfig, known: GitStatus, warning: str, output: st
 
 def unreachable(status: GitStatus, why: str, since: float) -> GitStatus:
     """The remote did not answer: nothing that was known is lost, and an anomaly says since when and why."""
-    when = datetime.fromtimestamp(since).astimezone().strftime("%Y-%m-%d %H:%M")
-    note = f"Remote not reached since {when}: {why}"
+    note = f"Remote not reached since {moment(since)}: {why}"
     return _replaced(
         status,
         anomalies=(*status.anomalies, note),

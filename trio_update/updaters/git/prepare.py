@@ -6,11 +6,11 @@ from trio_update.errors import Refused
 from trio_update.host.files import durable
 from trio_update.host.git.repository import Repository
 from trio_update.host.threads import in_thread
+from trio_update.text import named
 from trio_update.updaters.base import Prepared, Report, Workshop
 from trio_update.updaters.git.change import collisions, look_at_change
 from trio_update.updaters.git.decision import Move, Restore
 from trio_update.updaters.git.effects import MoveHead, RestoreHead
-from trio_update.updaters.git.judge import named
 from trio_update.updaters.git.kind import GitRepoConfig
 from trio_update.updaters.git.refuse import refuse_change
 

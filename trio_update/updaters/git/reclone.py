@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from trio_update.errors import CommandFailed, FileTrouble, OperationFailed
+from trio_update.errors import CommandFailed, OperationFailed
 from trio_update.host.files import durable
 from trio_update.host.git.command import git_environment
 from trio_update.host.git.folder import GitFolder, survey
@@ -199,4 +199,4 @@ def _copy_extras(folder: GitFolder, fresh: Path) -> None:
                 (fresh / ".git" / "hooks").mkdir(exist_ok=True)
                 shutil.copy2(hook, fresh / ".git" / "hooks" / hook.name)
     except OSError as error:
-        raise FileTrouble("copy hooks to", fresh, error.errno, error.strerror or str(error)) from error
+        raise durable.trouble("copy hooks to", fresh, error) from error

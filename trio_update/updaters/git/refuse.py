@@ -6,14 +6,13 @@ import os
 
 from trio_update.errors import Reason, Refusal
 from trio_update.model import Unknown
+from trio_update.text import named
 from trio_update.updaters.git.facts import Change, Replacement, Wanted
-from trio_update.updaters.git.judge import named
 from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
 from trio_update.updaters.space import Step, exact, shortage
 
 # A file takes whole blocks of its file system.
 _BLOCK = 4096
-_NAMED = 5
 
 
 def refuse_held(config: GitRepoConfig) -> tuple[Refusal, ...]:
@@ -57,7 +56,7 @@ def refuse_change(config: GitRepoConfig, change: Change, to: str) -> tuple[Refus
         refuse(f"untracked files are in the place of new ones, move them away: {named(change.taken)}")
     if change.changed_in_hiding:
         refuse(
-            f"you changed files that are hidden from git ({', '.join(change.changed_in_hiding[:_NAMED])}), which the "
+            f"you changed files that are hidden from git ({named(change.changed_in_hiding)}), which the "
             "update would overwrite: show them to it with `git update-index --no-assume-unchanged FILE`"
         )
     elif change.concealed:
@@ -75,8 +74,7 @@ def refuse_locked(change: Change) -> tuple[Refusal, ...]:
     """Folders that ``sudo`` has left."""
     if not change.locked:
         return ()
-    more = len(change.locked) - _NAMED
-    names = ", ".join(change.locked[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    names = named(change.locked)
     why = (
         f"there are folders in the clone that cannot be written to: {names}. Give them to the user that trio-update "
         "runs as (sudo chown -R), then try again"

@@ -13,6 +13,7 @@ from trio_update.host.archive.extract import Archive, BadArchive, pack, read_arc
 from trio_update.host.files import durable
 from trio_update.host.files.durable import translated
 from trio_update.model import Unknown
+from trio_update.text import named
 from trio_update.updaters.base import Workshop
 from trio_update.updaters.release.compare import compare
 from trio_update.updaters.release.decision import Sight, immovable, refuse_lists
@@ -30,12 +31,12 @@ from trio_update.updaters.release.files import (
 )
 from trio_update.updaters.release.info import RELEASE_INFO, NoReleaseInfo, read_release_info, with_version
 from trio_update.updaters.release.kind import ReleaseConfig
-from trio_update.updaters.release.look import MARKS, Look, Place, named, persistent_of, wanted_of
+from trio_update.updaters.release.look import MARKS, Look, Place, persistent_of, wanted_of
 from trio_update.updaters.release.obtain import Obtained, Source, check_cancelled, make_ready
 from trio_update.updaters.release.persistent import carry_persistent, folders_of_others, mounts_inside
-from trio_update.updaters.release.pick import same_version
 from trio_update.updaters.release.shelf import next_turn
 from trio_update.updaters.space import Disk
+from trio_update.versions import same_version
 
 PACKED = "packed"
 
@@ -193,7 +194,7 @@ class Builder:
         with translated("make", aside):
             aside.mkdir(parents=True, exist_ok=True)
         save_aside(self.live, aside, paths)
-        names = named(tuple(path.decode(errors="backslashreplace") for path in paths))
+        names = named(paths)
         self.source.tell(f"What you added or changed in {self.live} was saved in {aside}: {names}")
 
     def _pack(self, version: str, persistent: tuple[bytes, ...]) -> list[tuple[str, str]]:

@@ -29,8 +29,9 @@ from trio_update.updaters.release.kind import ReleaseConfig, ReleaseStatus
 from trio_update.updaters.release.look import Look, Memory, look, persistent_of
 from trio_update.updaters.release.obtain import release_of
 from trio_update.updaters.release.persistent import folders_of_others, mounts_inside
-from trio_update.updaters.release.pick import is_newer, pick_asset
+from trio_update.updaters.release.pick import pick_asset
 from trio_update.updaters.space import RESERVE, Disk, upper_bound
+from trio_update.versions import is_newer
 
 
 @dataclass(frozen=True)

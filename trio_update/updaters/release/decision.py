@@ -10,12 +10,13 @@ from msgspec.structs import replace as replaced
 
 from trio_update.errors import Reason, Refusal
 from trio_update.model import Asset, Plan, Unknown
+from trio_update.text import named
 from trio_update.updaters.base import Decision, Recover, Request, Target, Upgrade
 from trio_update.updaters.plans import identified
 from trio_update.updaters.release.goal import Goal
 from trio_update.updaters.release.info import RELEASE_INFO
 from trio_update.updaters.release.kind import ReleaseConfig, ReleaseStatus
-from trio_update.updaters.release.look import Look, named
+from trio_update.updaters.release.look import Look
 from trio_update.updaters.space import Disk, Step, exact, shortage, tightness, upper_bound
 
 # Releases of one app resemble each other in size, and in how well they can be packed; twice that is to the safe side.
@@ -245,4 +246,4 @@ def _identity(goal: Goal) -> Asset | None:
 
 
 def _named(paths: tuple[bytes, ...]) -> str:
-    return named(tuple(os.fsencode(path).decode(errors="backslashreplace") for path in paths))
+    return named(tuple(os.fsencode(path) for path in paths))

@@ -10,8 +10,8 @@ import trio
 from trio_update.errors import FileTrouble
 from trio_update.host.files import durable, refill
 from trio_update.host.threads import in_thread
+from trio_update.text import named
 from trio_update.updaters.base import Report, Tools, in_loop
-from trio_update.updaters.release.look import named
 from trio_update.updaters.release.persistent import carry_late, found_persistent, unchanged_files
 from trio_update.updaters.release.shelf import Shelf
 
@@ -123,7 +123,7 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
         if wins:
             durable.sync_filesystem(Path(target))
         if put_aside:
-            names = named(tuple(path.decode(errors="backslashreplace") for path in put_aside))
+            names = named(put_aside)
             report(f"What was written during the update was saved in {self.aside}: {names}")
 
 

@@ -9,8 +9,8 @@ from trio_update.model import Asset, RemoteRelease
 from trio_update.updaters.base import Rollback
 from trio_update.updaters.release.kind import ReleaseConfig, ReleaseStatus
 from trio_update.updaters.release.look import Look
-from trio_update.updaters.release.pick import is_earlier, is_newer, same_version
 from trio_update.updaters.release.shelf import Kept
+from trio_update.versions import is_earlier, is_newer, same_version
 
 
 @dataclass(frozen=True)

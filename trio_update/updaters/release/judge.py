@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
-
 from msgspec.structs import replace
 
 from trio_update.errors import OperationFailed
 from trio_update.model import Channel, RemoteRelease, Unknown
+from trio_update.text import moment, named
 from trio_update.updaters.release.kind import ReleaseConfig, ReleaseStatus
-from trio_update.updaters.release.look import Look, named
-from trio_update.updaters.release.pick import is_earlier, is_newer, pick_asset
+from trio_update.updaters.release.look import Look
+from trio_update.updaters.release.pick import pick_asset
+from trio_update.versions import is_earlier, is_newer
 
 
 def initial_status(config: ReleaseConfig, *, debug: bool) -> ReleaseStatus:
@@ -101,6 +101,6 @@ def _anomalies(config: ReleaseConfig, seen: Look, remote: RemoteRelease | None) 
 
 def unreachable(status: ReleaseStatus, why: str, since: float) -> ReleaseStatus:
     """The same with what is wrong with the remote; nothing that was known is lost."""
-    at = time.strftime("%Y-%m-%d %H:%M", time.localtime(since))
+    at = moment(since)
     anomaly = f"The releases could not be asked for since {at}: {why}"
     return replace(status, anomalies=(*status.anomalies, anomaly), last_error=why, unreachable_since=since)

@@ -24,7 +24,6 @@ from trio_update.updaters.release.shelf import Kept, Shelf
 
 # Ours, though the archive brought them: the version in them may have been set by us.
 MARKS = (os.fsencode(RELEASE_INFO), os.fsencode(VERSION_FILE))
-_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -170,9 +169,3 @@ def wanted_of(config: ReleaseConfig, folder: Path) -> tuple[str, ...]:
         bases = [base for base in (config.path, folder) if base in inside.parents]
         wanted += [str(inside.relative_to(base)) for base in bases]
     return tuple(wanted)
-
-
-def named(paths: tuple[str, ...]) -> str:
-    """Some of many names, for a message."""
-    shown = ", ".join(paths[:_NAMED])
-    return shown if len(paths) <= _NAMED else f"{shown} and {len(paths) - _NAMED} more"

@@ -17,9 +17,10 @@ from trio_update.model import AppName, Asset, RemoteRelease
 from trio_update.updaters.base import Report, in_loop
 from trio_update.updaters.release.goal import Goal
 from trio_update.updaters.release.kind import ReleaseConfig
-from trio_update.updaters.release.pick import pick_asset, spellings
+from trio_update.updaters.release.pick import pick_asset
 from trio_update.updaters.release.shelf import Record, Shelf, write_record
 from trio_update.updaters.space import RESERVE, Disk, exact, shortage
+from trio_update.versions import spellings
 
 
 @dataclass(frozen=True)
