@@ -15,7 +15,8 @@ from typing import Any
 import trio
 
 from trio_update import load_config
-from trio_update.engine.manager import Manager, open_manager
+from trio_update.engine.manager import Manager
+from trio_update.engine.opening import open_manager
 
 
 async def _work(manager: Manager, question: dict[str, Any]) -> dict[str, float]:

@@ -18,7 +18,8 @@ from typing import Any
 import trio
 
 from trio_update import load_config
-from trio_update.engine.manager import Manager, open_manager
+from trio_update.engine.manager import Manager
+from trio_update.engine.opening import open_manager
 from trio_update.host.git.command import git_environment
 from trio_update.model import Channel
 from trio_update.updaters.git.kind import GitRepoConfig

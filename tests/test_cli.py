@@ -31,7 +31,7 @@ from trio_update import __version__
 from trio_update.cli.display import exit_code_of
 from trio_update.cli.follow import follow
 from trio_update.cli.output import PlainOutput
-from trio_update.cli.requests import Job
+from trio_update.cli.requests import StartJob
 from trio_update.cli.session import Interrupts, Session
 from trio_update.client import Client, Notification
 
@@ -291,7 +291,7 @@ async def test_messages_that_come_with_the_answer_are_shown_before_it(capsys: py
             return "ok"
 
     session = Session(cast(Client, AllAtOnce()), PlainOutput(), Interrupts(trio.CancelScope()))
-    assert await follow(session, Job("machine.update.upgrade", {"name": "klipper"}, "klipper", "upgrade")) == 0
+    assert await follow(session, StartJob("machine.update.upgrade", {"name": "klipper"}, "klipper", "upgrade")) == 0
     assert capsys.readouterr().out == "one\ntwo\n"
 
 

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
         listing,
         scalar,
     )
-    from trio_update.engine.manager import Job, Manager, open_manager
+    from trio_update.engine.jobs import Job
+    from trio_update.engine.manager import Manager
+    from trio_update.engine.opening import open_manager
     from trio_update.errors import (
         Aborted,
         DataPathHeld,
@@ -160,7 +162,9 @@ _PLACES = {
         *("AppConfig", "BadValue", "Config", "ConfigInvalid", "DisabledApp", "HealthCheck", "Problem"),
         *("RefreshWindow", "ServerConfig", "UpdateManagerConfig", "listing", "scalar"),
     ),
-    "engine.manager": ("Job", "Manager", "open_manager"),
+    "engine.jobs": ("Job",),
+    "engine.manager": ("Manager",),
+    "engine.opening": ("open_manager",),
     "errors": (
         *(
             "Aborted",

@@ -12,7 +12,7 @@ from pathlib import Path
 import trio
 
 from trio_update.config import Config
-from trio_update.engine.manager import open_manager
+from trio_update.engine.opening import open_manager
 from trio_update.errors import StartFailed
 from trio_update.groups import unwrapped
 from trio_update.updaters.kinds import Kind

@@ -19,7 +19,8 @@ from trio_update.config import Config, UpdateManagerConfig
 from trio_update.demo.gitserver import Behaviour, GitServer, serve_git
 from trio_update.demo.repos import Upstream, add_commits, clone, make_upstream
 from trio_update.engine.gate import MayUpdate
-from trio_update.engine.manager import Manager, open_manager
+from trio_update.engine.manager import Manager
+from trio_update.engine.opening import open_manager
 from trio_update.events import Event, JobEnded, JobMessage, JobProgress, StatusChanged, notice_of
 from trio_update.model import AppName, Status, Step
 from trio_update.updaters.git.kind import GitRepoConfig, GitStatus

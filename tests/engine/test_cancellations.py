@@ -19,7 +19,9 @@ import trio
 
 from tests.support.upstream import NAME, Bench, Upstream
 from trio_update.config import Config, HealthCheck
-from trio_update.engine.manager import Job, Manager, open_manager
+from trio_update.engine.jobs import Job
+from trio_update.engine.manager import Manager
+from trio_update.engine.opening import open_manager
 from trio_update.errors import ManagerClosed, Refused
 from trio_update.model import Outcome
 

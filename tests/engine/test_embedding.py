@@ -20,7 +20,9 @@ import trio.testing
 from tests.engine.conftest import Site
 from tests.support.upstream import Bench, Upstream
 from trio_update.config import Config, HealthCheck, RefreshWindow, UpdateManagerConfig
-from trio_update.engine.manager import Job, Manager, open_manager
+from trio_update.engine.jobs import Job
+from trio_update.engine.manager import Manager
+from trio_update.engine.opening import open_manager
 from trio_update.errors import Aborted, ManagerClosed, OperationFailed, Reason, Refused, StartFailed
 from trio_update.model import AppName, JobRecord, JobState, Outcome
 from trio_update.web.api.wire import Wire

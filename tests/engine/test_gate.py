@@ -15,7 +15,7 @@ from tests.support.releases import ReleaseSite, behind
 from tests.support.upstream import Bench, Upstream
 from trio_update.config import Config, HealthCheck
 from trio_update.demo.github.server import GitHub, serve_github
-from trio_update.engine.manager import open_manager
+from trio_update.engine.opening import open_manager
 from trio_update.errors import OperationFailed, Reason, Refused
 from trio_update.model import AppName, Outcome, Step
 

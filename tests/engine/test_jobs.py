@@ -13,7 +13,7 @@ import trio.testing
 from tests.engine.conftest import Printer, Site
 from tests.support.upstream import git
 from trio_update.config import HealthCheck
-from trio_update.engine.manager import open_manager
+from trio_update.engine.opening import open_manager
 from trio_update.errors import Aborted, CommandFailed, OperationFailed, Reason, Refused
 from trio_update.model import AppName, JobState, Outcome
 

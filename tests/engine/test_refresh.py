@@ -15,7 +15,7 @@ from tests.support.tools import plain_tools
 from tests.support.upstream import git
 from trio_update.config import RefreshWindow, UpdateManagerConfig
 from trio_update.engine.board import Board
-from trio_update.engine.manager import open_manager
+from trio_update.engine.opening import open_manager
 from trio_update.engine.refresh import Refresher, follow_schedule
 from trio_update.errors import Reason, Refused
 from trio_update.model import AppName

@@ -20,7 +20,7 @@ from tests.engine.conftest import Site, git_status
 from tests.support.upstream import git, reap_inherited
 from trio_update.config import HealthCheck
 from trio_update.engine.journal import Entry, Journal, Phase
-from trio_update.engine.manager import open_manager
+from trio_update.engine.opening import open_manager
 from trio_update.errors import DataPathHeld, OperationFailed, Reason, Refused, StartFailed
 from trio_update.model import AppName, JobId, JobKind, Outcome
 from trio_update.updaters.base import Target

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from trio_update.engine.manager import Job, Manager
+from trio_update.engine.jobs import Job
+from trio_update.engine.manager import Manager
 from trio_update.model import JobRecord
 
 

@@ -20,7 +20,8 @@ from tests.support.raising import Raising
 from trio_update.config import Config, ServerConfig
 from trio_update.demo.github.server import GitHub, SimAsset, SimRelease
 from trio_update.engine.gate import MayUpdate
-from trio_update.engine.manager import Manager, open_manager
+from trio_update.engine.manager import Manager
+from trio_update.engine.opening import open_manager
 from trio_update.errors import OperationFailed, Refused
 from trio_update.events import Event, JobEnded, JobProgress
 from trio_update.model import AppName, Outcome

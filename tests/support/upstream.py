@@ -13,7 +13,8 @@ from typing import Any
 
 from tests.support.raising import Raising
 from trio_update.config import Config
-from trio_update.engine.manager import Manager, open_manager
+from trio_update.engine.manager import Manager
+from trio_update.engine.opening import open_manager
 from trio_update.model import AppName
 from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
 

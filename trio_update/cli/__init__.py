@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from trio_update import __version__
-from trio_update.cli.requests import DEFAULT_PORT, DEFAULT_URL, Job, Query, Request, Target, Watch
+from trio_update.cli.requests import DEFAULT_PORT, DEFAULT_URL, Command, Query, StartJob, Target, Watch
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _DONE, _INTERRUPTED = 0, 130
@@ -57,7 +57,7 @@ def cli(ctx: click.Context, url: str | None, api_key: str | None, json: bool | N
     ctx.obj = Target(url=url or DEFAULT_URL, api_key=api_key, json=bool(json))
 
 
-def asks(function: Callable[..., Request]) -> Callable[..., int]:
+def asks(function: Callable[..., Command]) -> Callable[..., int]:
     """Make a command out of a function that says what to ask the server."""
 
     @_client_options(variables=False)
@@ -81,7 +81,7 @@ def _given(**arguments: Any) -> dict[str, Any]:
 @cli.command()
 @click.argument("name", required=False)
 @asks
-def status(name: str | None) -> Request:
+def status(name: str | None) -> Command:
     """Show what is managed, and whether there are updates."""
     return Query("machine.update.status", "status", only=name)
 
@@ -89,7 +89,7 @@ def status(name: str | None) -> Request:
 @cli.command()
 @click.argument("name", required=False)
 @asks
-def refresh(name: str | None) -> Request:
+def refresh(name: str | None) -> Command:
     """Look for updates now, of one app or of all."""
     return Query("machine.update.refresh", "status", _given(name=name), only=name)
 
@@ -97,7 +97,7 @@ def refresh(name: str | None) -> Request:
 @cli.command()
 @click.argument("name", required=False)
 @asks
-def plan(name: str | None) -> Request:
+def plan(name: str | None) -> Command:
     """Show what an upgrade would do; nothing is changed."""
     return Query("machine.update.plan", "plan", _given(name=name))
 
@@ -108,7 +108,7 @@ def plan(name: str | None) -> Request:
     "--plan", "plan_id", help="Only if this plan of NAME, by its id as `plan` shows it, is what would be done."
 )
 @asks
-def upgrade(name: str | None, plan_id: str | None) -> Request:
+def upgrade(name: str | None, plan_id: str | None) -> Command:
     """Upgrade one app, or everything, and follow it.
 
     Ctrl-C asks whether to abort the job or to leave it running.
@@ -116,16 +116,18 @@ def upgrade(name: str | None, plan_id: str | None) -> Request:
     if plan_id is not None and name is None:
         raise click.UsageError("a plan is of one app: give its NAME as well")
     what = f"upgrade of {name}" if name else "full update"
-    return Job("machine.update.upgrade", _given(name=name, plan_id=plan_id), name or "full", what)
+    return StartJob("machine.update.upgrade", _given(name=name, plan_id=plan_id), name or "full", what)
 
 
 @cli.command()
 @click.argument("name")
 @click.argument("version", required=False)
 @asks
-def rollback(name: str, version: str | None) -> Request:
+def rollback(name: str, version: str | None) -> Command:
     """Go back to the version before the last update, or to VERSION."""
-    return Job("machine.update.rollback", _given(name=name, version=version), f"rollback_{name}", f"rollback of {name}")
+    return StartJob(
+        "machine.update.rollback", _given(name=name, version=version), f"rollback_{name}", f"rollback of {name}"
+    )
 
 
 @cli.command()
@@ -133,15 +135,15 @@ def rollback(name: str, version: str | None) -> Request:
 @click.option("--hard", is_flag=True, help="Download the app anew instead of resetting it; your own files are kept.")
 @click.option("--deps", is_flag=True, help="Install the app's packages again, too.")
 @asks
-def recover(name: str, hard: bool, deps: bool) -> Request:
+def recover(name: str, hard: bool, deps: bool) -> Command:
     """Repair an app that is dirty, diverged or corrupt."""
     params = _given(name=name, hard=hard, update_deps=deps or None)
-    return Job("machine.update.recover", params, f"recover_{name}", f"recovery of {name}")
+    return StartJob("machine.update.recover", params, f"recover_{name}", f"recovery of {name}")
 
 
 @cli.command()
 @asks
-def abort() -> Request:
+def abort() -> Command:
     """End the running job; its app is put back as it was."""
     return Query("machine.update.abort", "abort")
 
@@ -150,14 +152,14 @@ def abort() -> Request:
 @click.argument("name", required=False)
 @click.option("--limit", type=click.IntRange(1, 1000), metavar="N", help="Show at most N jobs.")
 @asks
-def history(name: str | None, limit: int | None) -> Request:
+def history(name: str | None, limit: int | None) -> Command:
     """Show the jobs that have ended, newest first."""
     return Query("machine.update.history", "history", _given(name=name, limit=limit))
 
 
 @cli.command()
 @asks
-def watch() -> Request:
+def watch() -> Command:
     """Follow every job and refresh until Ctrl-C.  With --json: one document a line."""
     return Watch()
 

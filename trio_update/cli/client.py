@@ -12,8 +12,8 @@ import trio
 from trio_update import __version__
 from trio_update.cli.display import DONE, UNREACHABLE, USAGE, Failure, Output, exit_code_of
 from trio_update.cli.output import choose_output
-from trio_update.cli.report import Line, Report, Tone, history_report, plan_report, status_report
-from trio_update.cli.requests import Job, Query, Request, Target
+from trio_update.cli.report import Line, Page, Tone, history_report, plan_report, status_report
+from trio_update.cli.requests import Command, Query, StartJob, Target
 from trio_update.cli.session import Failed, Interrupts, Session, understood
 from trio_update.cli.views import PlanView, RecordView, StatusView
 from trio_update.client import (
@@ -31,7 +31,7 @@ from trio_update.groups import unwrapped
 _PATIENCE = 10.0
 
 
-def run(target: Target, request: Request) -> int:
+def run(target: Target, request: Command) -> int:
     """Do what was asked and say what came of it; the exit code."""
     output = choose_output(json=target.json)
     try:
@@ -45,7 +45,7 @@ def run(target: Target, request: Request) -> int:
         return failure.exit_code
 
 
-async def _session(target: Target, request: Request, output: Output) -> int:
+async def _session(target: Target, request: Command, output: Output) -> int:
     with unwrapped(), trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             interrupts = Interrupts(nursery.cancel_scope)
@@ -72,12 +72,12 @@ async def _identified(target: Target) -> AsyncIterator[Client]:
         yield client
 
 
-async def _perform(session: Session, request: Request) -> int:
+async def _perform(session: Session, request: Command) -> int:
     if isinstance(request, Query):
         return await _query(session, request)
     from trio_update.cli.follow import follow, watch
 
-    if isinstance(request, Job):
+    if isinstance(request, StartJob):
         return await follow(session, request)
     return await watch(session)
 
@@ -102,7 +102,7 @@ def _only(status: Any, name: str) -> dict[str, Any]:
     return {"version_info": {name: known[name]}}
 
 
-def _report(query: Query, result: Any) -> Report:
+def _report(query: Query, result: Any) -> Page:
     match query.show:
         case "status":
             return status_report(understood(query.method, result, StatusView))

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from trio_update.cli.report import Line, Report
+from trio_update.cli.report import Line, Page
 from trio_update.errors import Reason
 from trio_update.text import escaped
 
@@ -84,7 +84,7 @@ class Output(Protocol):
     animated: bool
     json: bool
 
-    def show(self, document: object, report: Callable[[], Report]) -> None:
+    def show(self, document: object, report: Callable[[], Page]) -> None:
         """An answer: ``document`` as it came, ``report`` for a reader."""
 
     def event(self, document: object) -> None:

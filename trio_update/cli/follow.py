@@ -10,8 +10,8 @@ from typing import Any
 import trio
 
 from trio_update.cli.display import DONE, FAILED, UNREACHABLE, Display, Failure
-from trio_update.cli.report import Line, Report, Tone, summary
-from trio_update.cli.requests import Job
+from trio_update.cli.report import Line, Page, Tone, summary
+from trio_update.cli.requests import StartJob
 from trio_update.cli.session import Failed, Session, understood
 from trio_update.cli.views import RunningView, StatusView, message_of
 from trio_update.client import ClientError, ConnectionLost, Notification, RpcError
@@ -24,7 +24,7 @@ _QUESTION = "Abort the job (a) or leave it running (l)? "
 Channel = trio.MemoryReceiveChannel[Notification]
 
 
-async def follow(session: Session, job: Job) -> int:
+async def follow(session: Session, job: StartJob) -> int:
     """Ask for a job and show what it says until it has ended.
 
     Raises:
@@ -56,7 +56,7 @@ async def follow(session: Session, job: Job) -> int:
 class _Follower:
     """Shows one job's messages while its request waits for the answer."""
 
-    def __init__(self, session: Session, job: Job, display: Display, nursery: trio.Nursery) -> None:
+    def __init__(self, session: Session, job: StartJob, display: Display, nursery: trio.Nursery) -> None:
         self._session = session
         self._job = job
         self._display = display
@@ -68,7 +68,7 @@ class _Follower:
     def document(self) -> dict[str, Any]:
         return {"application": self._job.application, "proc_id": self._proc_id, "messages": self._messages}
 
-    def report(self) -> Report:
+    def report(self) -> Page:
         """The messages have told it already, if there were any."""
         return () if self._messages else (Line(f"{self._job.what}: done", Tone.GOOD),)
 
@@ -195,7 +195,7 @@ def _animate(session: Session, display: Display, nursery: trio.Nursery) -> None:
         nursery.start_soon(tick)
 
 
-def _unknown_outcome(lost: ConnectionLost, job: Job) -> Failure:
+def _unknown_outcome(lost: ConnectionLost, job: StartJob) -> Failure:
     name = job.params.get("name")
     look = f"trio-update history {name}" if name else "trio-update history"
     message = (

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from trio_update.cli.display import DONE, FAILED, Output, clean, say_error
 from trio_update.cli.output import choose_output
-from trio_update.cli.report import Cell, Grid, Line, Report, Tone
+from trio_update.cli.report import Cell, Grid, Line, Page, Tone
 from trio_update.config import AppConfig, Config, ConfigInvalid, DisabledApp, Problem
 from trio_update.errors import DataPathHeld, StartFailed
 from trio_update.text import without_secrets
@@ -66,11 +66,11 @@ def _disabled_document(app: DisabledApp) -> dict[str, object]:
     return {"name": app.name, "type": app.type, "reasons": list(app.reasons)}
 
 
-def _problems(problems: Sequence[Problem]) -> Report:
+def _problems(problems: Sequence[Problem]) -> Page:
     return tuple(Line(str(problem), Tone.BAD) for problem in problems)
 
 
-def _managed(config: Config) -> Report:
+def _managed(config: Config) -> Page:
     listen = Line(f"{config.source}: no problem; the server would listen on {_address(config)}", Tone.GOOD)
     disabled = [Line(f"{app.name}: disabled: {'; '.join(app.reasons)}", Tone.BAD) for app in config.disabled]
     if not config.apps:

@@ -12,7 +12,7 @@ from typing import TextIO
 import msgspec
 
 from trio_update.cli.display import Display, Failure, Output, clean, say_error
-from trio_update.cli.report import Line, Report
+from trio_update.cli.report import Line, Page
 from trio_update.progress import Throttle, read_progress
 
 _PROGRESS_SECONDS = 5.0
@@ -24,7 +24,7 @@ class PlainOutput:
     animated = False
     json = False
 
-    def show(self, document: object, report: Callable[[], Report]) -> None:
+    def show(self, document: object, report: Callable[[], Page]) -> None:
         for block in report():
             if isinstance(block, Line):
                 _say(clean(block.text))
@@ -70,7 +70,7 @@ class JsonOutput:
     animated = False
     json = True
 
-    def show(self, document: object, report: Callable[[], Report]) -> None:
+    def show(self, document: object, report: Callable[[], Page]) -> None:
         self.event(document)
 
     def event(self, document: object) -> None:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trio_update.cli.display import Display, Failure, clean, say_error
-from trio_update.cli.report import Grid, Line, Report, Tone
+from trio_update.cli.report import Grid, Line, Page, Tone
 from trio_update.progress import read_progress
 
 _STYLES = {Tone.PLAIN: "", Tone.GOOD: "green", Tone.NEWS: "cyan", Tone.BAD: "red", Tone.FAINT: "dim"}
@@ -31,7 +31,7 @@ class TerminalOutput:
         # Markup, emoji codes and highlighting would all read meaning into text that came from elsewhere.
         self._console = Console(markup=False, emoji=False, highlight=False)
 
-    def show(self, document: object, report: Callable[[], Report]) -> None:
+    def show(self, document: object, report: Callable[[], Page]) -> None:
         for block in report():
             self._console.print(_line(block) if isinstance(block, Line) else _table(block))
 

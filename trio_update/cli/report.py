@@ -53,13 +53,13 @@ class Line:
     tone: Tone = Tone.PLAIN
 
 
-Report = tuple[Grid | Line, ...]
+Page = tuple[Grid | Line, ...]
 
 _TONES = {State.CURRENT: Tone.GOOD, State.UPDATE: Tone.NEWS, State.HELD: Tone.FAINT, State.UNKNOWN: Tone.FAINT}
 _OUTCOMES = {"succeeded": Tone.GOOD, "unchanged": Tone.FAINT, "failed": Tone.BAD, "aborted": Tone.NEWS}
 
 
-def status_report(status: StatusView) -> Report:
+def status_report(status: StatusView) -> Page:
     """A row for each app, and below what is wrong with them; of a single app there is room to tell more."""
     rows = tuple(_app_row(name, app) for name, app in status.version_info.items())
     grid = Grid(("name", "type", "channel", "version", "behind", "state"), rows)
@@ -125,7 +125,7 @@ def _app_details(name: str, app: AppView) -> Iterator[Line]:
         yield Line(f"{name}: kept on the disk, to go to without a network: {kept}", Tone.FAINT)
 
 
-def plan_report(plans: Sequence[PlanView]) -> Report:
+def plan_report(plans: Sequence[PlanView]) -> Page:
     """What an upgrade would do, app by app."""
     lines = [line for plan in plans for line in _plan_lines(plan)]
     return tuple(lines) or (Line("there is nothing to plan: no app is managed"),)
@@ -181,7 +181,7 @@ def _commit(commit: CommitView) -> str:
     return f"    {commit.sha[:8]} {commit.subject}" + (f" ({commit.tag})" if commit.tag else "")
 
 
-def history_report(records: Sequence[RecordView]) -> Report:
+def history_report(records: Sequence[RecordView]) -> Page:
     """Ended jobs, as the server orders them: newest first."""
     if not records:
         return (Line("no job has ended yet"),)

@@ -29,7 +29,7 @@ class Query:
 
 
 @dataclass(frozen=True)
-class Job:
+class StartJob:
     """A call that runs a job; its messages carry ``application``, ``what`` is what the user calls it."""
 
     method: str
@@ -43,4 +43,4 @@ class Watch:
     """Every notification until the user has seen enough."""
 
 
-Request = Query | Job | Watch
+Command = Query | StartJob | Watch

@@ -1,243 +1,248 @@
-"""How a manager is opened, put together, and closed again."""
+"""The manager's public side: what the web, the command line and embedding applications can ask of it."""
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
 
 import trio
 
 from trio_update.config import Config
 from trio_update.engine.board import Board
-from trio_update.engine.facade import Manager, Parts
-from trio_update.engine.gate import Gate, MayUpdate
-from trio_update.engine.hub import Hub
-from trio_update.engine.jobs import Job
-from trio_update.engine.journal import Journal, holder_id
+from trio_update.engine.gate import Gate
+from trio_update.engine.hub import Events, Hub
+from trio_update.engine.jobs import Job, Order, Task
 from trio_update.engine.lane import JobRunner
-from trio_update.engine.lifetime import HostErrors, Lifetime
-from trio_update.engine.records import Records
-from trio_update.engine.recovery import settle_all
+from trio_update.engine.lifetime import Lifetime
 from trio_update.engine.refresh import Refresher
-from trio_update.engine.routine import Routine
-from trio_update.engine.startup import (
-    config_digest,
-    keep_out,
-    kinds_of,
-    locked,
-    make_folders,
-    make_updaters,
-    restore,
-    tidy_saved,
-)
-from trio_update.engine.transaction import Means
 from trio_update.engine.view import StatusView
-from trio_update.engine.worker import Worker
-from trio_update.errors import OperationFailed, StartFailed
-from trio_update.host.forge.forges import open_forges
-from trio_update.host.http.client import open_web
-from trio_update.host.processes.runner import Runner, subreaper
-from trio_update.host.processes.strays import end_orphans
-from trio_update.host.services import NoServices, Services
-from trio_update.host.store import Store, open_store
-from trio_update.host.threads import in_thread
-from trio_update.model import AppName, AppStatus, JobId
-from trio_update.updaters.base import Tools, Updater
-from trio_update.updaters.kinds import Kind, all_kinds, effects_of, judge_config
+from trio_update.errors import Reason, Refused
+from trio_update.events import Event, StatusChanged
+from trio_update.host.store import Store
+from trio_update.model import AppName, JobKind, JobRecord, JobView, Plan, Status, Step
+from trio_update.updaters.base import Recover, Request, Rollback, Updater, Upgrade
+from trio_update.updaters.plans import ShownPlans
 
-__all__ = ["Job", "Manager", "open_manager"]
-
-_log = logging.getLogger(__name__)
+EVENTS_KEPT = 512
 
 
 @dataclass(frozen=True)
-class _Options:
-    """What a manager was opened with."""
+class Parts:
+    """What a manager is made of.  ``who``: on whose behalf jobs run, unless a call says another."""
 
     config: Config
-    kinds: Sequence[Kind]
-    data_path: Path
-    debug: bool
-    services: Services
-    gate: Gate
-    who: str
-    subreaper: bool
-    clock: Callable[[], float]
-    now: Callable[[], datetime]
-
-
-@asynccontextmanager
-async def open_manager(
-    config: Config,
-    *,
-    data_path: Path,
-    kinds: Sequence[Kind] = (),
-    debug: bool = False,
-    services: Services | None = None,
-    may_update: MayUpdate | None = None,
-    who: str = "the application that embeds trio-update",
-    subreaper: bool = True,
-    clock: Callable[[], float] = time.time,
-    now: Callable[[], datetime] = datetime.now,
-) -> AsyncIterator[Manager]:
-    """Manage the apps of ``config`` while the context lasts.
-
-    Brings every app that a former server left in the middle of an update to a whole state before it yields; when the
-    context is left, ends running jobs, and their apps are put back.  What the body raises comes out as it was raised.
-
-    Args:
-        data_path: holds the journal, the database and saved local changes; one manager at a time can use it.  A
-            relative one is resolved now, and stays where it is when the working directory changes.
-        kinds: of apps, besides the built-in ones.
-        debug: as ``serve --debug``: tolerates what is usual in development, such as a detached HEAD.
-        services: restarts what belongs to an app; without it, users are told to do that.
-        may_update: asked before each step that somebody could feel, see :class:`~trio_update.model.Step`.  ``None``
-            is a yes; a sentence refuses the step, and puts the app back if it had begun to change.  An exception, or no
-            answer within seconds, is a refusal too.
-        who: on whose behalf jobs run, for the history; a call may say another.
-        subreaper: while the context lasts, this process becomes the parent of what commands leave behind (prctl(2),
-            PR_SET_CHILD_SUBREAPER), so that nothing escapes; afterwards it is again what it was.  False leaves the
-            process alone: what outlives a command is found at the next start only.
-        clock: tells unix seconds, for when something happened and what is due.
-        now: tells local time, for the hours in which remotes are asked.
-
-    Raises:
-        ConfigInvalid: with everything that is wrong with a configuration that was made in code.
-        KindInvalid: two kinds of apps, or of their effects, cannot be told from one another.
-        DataPathHeld: another manager works on ``data_path``.
-        StartFailed: ``data_path`` cannot be used, lies in the folder of an app, or what a former server left there
-            cannot be read; a process of a former server does not end; or the system refuses ``subreaper``.
-    """
-    config = await in_thread(judge_config, config, kinds)
-    chosen = _Options(
-        config=config,
-        kinds=all_kinds(kinds),
-        data_path=await in_thread(data_path.absolute),
-        debug=debug,
-        services=services or NoServices(),
-        gate=Gate(may_update),
-        who=who,
-        subreaper=subreaper,
-        clock=clock,
-        now=now,
-    )
-    host = HostErrors()
-    with host.restored():
-        async with AsyncExitStack() as opened:
-            try:
-                manager = await opened.enter_async_context(_on_data_path(chosen))
-            except OperationFailed as error:
-                raise StartFailed(f"the update manager cannot start: {error}") from error
-            with host.noted():
-                yield manager
-
-
-@asynccontextmanager
-async def _on_data_path(options: _Options) -> AsyncIterator[Manager]:
-    """A manager that has its data path to itself."""
-    data_path = options.data_path
-    await in_thread(keep_out, data_path, options.config, kinds_of(options.config, options.kinds))
-    await in_thread(make_folders, data_path)
-    with locked(data_path), subreaper() if options.subreaper else nullcontext():
-        owner = holder_id(data_path)
-        if ended := await end_orphans(owner):
-            _log.warning("ended %d processes that a former server had left", ended)
-        await in_thread(tidy_saved, data_path)
-        async with _with_tools(options, Runner(owner)) as manager:
-            yield manager
-
-
-@asynccontextmanager
-async def _with_tools(options: _Options, runner: Runner) -> AsyncIterator[Manager]:
-    """A manager whose apps are whole."""
-    config, data_path = options.config, options.data_path
-    server = config.server
-    async with (
-        open_store(data_path / "database" / "trio_update.db") as (store, notice),
-        open_web() as web,
-        open_forges(
-            store,
-            web,
-            runner,
-            github_api_url=server.github_api_url,
-            github_url=server.github_url,
-            token_file=server.github_token_file,
-            clock=options.clock,
-        ) as forges,
-    ):
-        tools = Tools(runner, web, forges, clock=options.clock, debug=options.debug)
-        kind_of = kinds_of(config, options.kinds)
-        updaters = make_updaters(config, kind_of, tools)
-        problems = (*(str(problem) for problem in config.problems), *([notice] if notice else []))
-        board = Board({app.name: app for app in config.apps}, problems)
-        journal = Journal(data_path / "trio_update" / "journal", effects_of(options.kinds))
-        saved = data_path / "trio_update" / "saved"
-        means = Means(journal, Records(board, store), tools, options.services, options.gate, saved)
-        changed = await restore(config, kind_of, store, board, updaters)
-        last_id = await settle_all(journal, updaters, tools, store, board)
-        async with _at_work(options, _Made(means, updaters, board, store, last_id), changed) as manager:
-            yield manager
-
-
-@dataclass(frozen=True)
-class _Made:
-    """What there is before anything runs."""
-
-    means: Means
-    updaters: dict[AppName, Updater]
+    updaters: Mapping[AppName, Updater]
     board: Board
+    view: StatusView
+    jobs: JobRunner
+    refresher: Refresher
     store: Store
-    last_id: JobId
+    gate: Gate
+    lifetime: Lifetime
+    looked: trio.Event
+    who: str
 
 
-@asynccontextmanager
-async def _at_work(options: _Options, made: _Made, changed: list[AppName]) -> AsyncIterator[Manager]:
-    """A manager whose tasks run; ends them, and waits until they and all callers have left."""
-    lifetime, looked = Lifetime(), trio.Event()
-    view = StatusView(made.board, made.means.tools.forges, Hub(), trio.CapacityLimiter(1))
-    try:
-        async with trio.open_nursery() as nursery:
-            refresher = _refresher(options, made, nursery)
-            routine = Routine(options.config, refresher, options.gate, view, looked)
-            worker = Worker(made.means, made.updaters, made.board, refresher)
-            parts = Parts(
-                config=options.config,
-                updaters=made.updaters,
-                board=made.board,
-                view=view,
-                jobs=JobRunner(nursery, worker, view, made.last_id),
-                refresher=refresher,
-                store=made.store,
-                gate=options.gate,
-                lifetime=lifetime,
-                looked=looked,
-                who=options.who,
-            )
-            nursery.start_soon(routine.first_look, changed)
-            if options.config.update_manager.enable_auto_refresh:
-                nursery.start_soon(routine.follow_schedule, options.now)
+class Manager:
+    """Manages the apps of one configuration.  Made by :func:`~trio_update.engine.opening.open_manager` only.
+
+    After the end of its context everything raises ManagerClosed, and what waits in another task then returns or
+    raises too: a job is put back and ends, anything else raises ManagerClosed.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._plans = ShownPlans()
+        self._stopping = False
+        self._refreshed: float | None = None
+
+    @property
+    def config(self) -> Config:
+        """The configuration that it was opened with."""
+        return self._parts.config
+
+    @property
+    def hub(self) -> Hub:
+        """Where the events come from, for the sessions of the web; everybody else uses :meth:`events`."""
+        return self._parts.view.hub
+
+    async def wait_ready(self) -> None:
+        """Return when every app has been looked at once since the start; remotes may not have been asked yet.
+
+        Raises: ManagerClosed.
+        """
+        with self._parts.lifetime.call():
+            await self._parts.looked.wait()
+
+    def status(self) -> Status:
+        """The status of everything; the same object until something changes.  Never waits.  Raises: ManagerClosed."""
+        self._parts.lifetime.check()
+        return self._parts.view.status()
+
+    def since_refresh(self) -> float | None:
+        """Seconds since all remotes were last asked, whatever they answered; ``None`` before the first time.
+
+        Raises: ManagerClosed.
+        """
+        self._parts.lifetime.check()
+        return None if self._refreshed is None else trio.current_time() - self._refreshed
+
+    @asynccontextmanager
+    async def events(self, *, buffer: int = EVENTS_KEPT) -> AsyncIterator[Events]:
+        """What happens while the context lasts: iterate over it, in one task.  The present status comes first.
+
+        The engine never waits for a reader.  One that is more than ``buffer`` events behind gets those, and then
+        EventsMissed *raised*: an event that says so would be passed over by a ``match`` that does not know it.
+        Iterating ends by itself when the manager does, after the last event.
+
+        Raises: ManagerClosed.
+        """
+        send, receive = trio.open_memory_channel[Event](max(buffer, 1))
+        send.send_nowait(StatusChanged(status=self.status()))
+        with send, receive, self.hub.attach(send) as attached:
+            yield Events(attached, receive)
+
+    async def refresh(self, name: str | None = None) -> None:
+        """Ask the remotes of all apps, or of one, and return when that is done.
+
+        A remote that cannot be reached is told in the status, not raised.
+
+        Raises: Refused while a job runs, before the first look has ended, for an unknown app, when the host does not
+            allow it; ManagerClosed.
+        """
+        parts = self._parts
+        with parts.lifetime.call():
+            app = self._known(name) if name is not None else None
+            if not parts.looked.is_set():
+                raise Refused(Reason.NOT_READY, "The apps have not been looked at yet, try again in a moment")
+            await parts.gate.ask(app, Step.REFRESH)
+            if parts.view.busy:
+                raise Refused(Reason.BUSY, "An update is running: refresh when it has ended")
+            await parts.refresher.refresh(parts.updaters if app is None else [app])
+            if app is None:
+                self._refreshed = trio.current_time()
+            parts.view.publish()
+
+    async def start_upgrade(self, name: str | None, *, plan_id: str | None = None, who: str | None = None) -> Job:
+        """Upgrade one app, or (``None``) all of them.  Returns the job as soon as it is admitted.
+
+        ``plan_id``, of one app only: the job is refused, with the difference in words, when what would be done is not
+        that plan any more.  ValueError without a name.
+
+        Raises: Refused for an unknown app, while the app (or everything) is being worked on, when the host does not
+            allow it; ManagerClosed.
+        """
+        if name is not None:
+            shown = self._plans.find(AppName(name), plan_id) if plan_id else None
+            return await self._start_one(JobKind.UPGRADE, name, Upgrade(plan_id or "", shown), who)
+        if plan_id is not None:
+            raise ValueError("a plan_id is of one app: give its name as well")
+        tasks = tuple(Task(app, Upgrade()) for app in self._parts.updaters)
+        return await self._start(Order(JobKind.FULL, None, who or self._parts.who, tasks))
+
+    async def start_recover(
+        self, name: str, *, hard: bool = False, update_deps: bool = False, who: str | None = None
+    ) -> Job:
+        """Bring an app back to a whole state: in place, or (``hard``) by a fresh copy.  As :meth:`start_upgrade`."""
+        return await self._start_one(JobKind.RECOVER, name, Recover(hard, update_deps), who)
+
+    async def start_rollback(self, name: str, *, version: str | None = None, who: str | None = None) -> Job:
+        """Bring an app back to ``version``, or to the one before its last update.  As :meth:`start_upgrade`."""
+        earlier = self._parts.board.earlier(AppName(name))
+        return await self._start_one(JobKind.ROLLBACK, name, Rollback(version, earlier), who)
+
+    async def upgrade(self, name: str | None, *, plan_id: str | None = None, who: str | None = None) -> JobRecord:
+        """As :meth:`start_upgrade`; returns when the job has ended, whatever its outcome, which the record tells.
+
+        Cancelling the caller does not end the job.  Raises: Refused if it was not admitted; ManagerClosed.
+        """
+        return await (await self.start_upgrade(name, plan_id=plan_id, who=who)).wait()
+
+    async def recover(
+        self, name: str, *, hard: bool = False, update_deps: bool = False, who: str | None = None
+    ) -> JobRecord:
+        """As :meth:`start_recover`, to the end of the job, like :meth:`upgrade`."""
+        return await (await self.start_recover(name, hard=hard, update_deps=update_deps, who=who)).wait()
+
+    async def rollback(self, name: str, *, version: str | None = None, who: str | None = None) -> JobRecord:
+        """As :meth:`start_rollback`, to the end of the job, like :meth:`upgrade`."""
+        return await (await self.start_rollback(name, version=version, who=who)).wait()
+
+    async def abort(self, proc_id: int | None = None) -> None:
+        """End a job (``None``: the running one); returns when its app is as it was before.
+
+        Raises: Refused when no such job runs, or when it is in a part that must not be cut; ManagerClosed.
+        """
+        self._parts.lifetime.check()
+        run = self._parts.jobs.active(proc_id)
+        if run is None:
+            raise Refused(Reason.NO_JOB, "No job is running" if proc_id is None else f"Job {proc_id} is not running")
+        await Job(run, self._parts.lifetime).abort()
+
+    def stop(self) -> None:
+        """Begin the end: running jobs are aborted, new ones refused.  Leaving the context waits for them."""
+        self._stopping = True
+        self._parts.jobs.stop()
+
+    async def plan(self, name: str | None = None) -> tuple[Plan, ...]:
+        """What an upgrade would do, going by the last refresh; nothing is changed.
+
+        Raises: Refused for an unknown app; OperationFailed when it cannot be told; ManagerClosed.
+        """
+        parts = self._parts
+        with parts.lifetime.call():
+            names = [self._known(name)] if name is not None else list(parts.updaters)
+            decisions = [await parts.updaters[app].decide(Upgrade(), parts.board.snapshot(app)) for app in names]
+            for decision in decisions:
+                self._plans.add(decision.plan)
+            return tuple(decision.plan for decision in decisions)
+
+    async def history(self, name: str | None = None, limit: int = 50) -> tuple[JobRecord, ...]:
+        """Ended jobs, newest first.  Raises: Refused for an unknown app, OperationFailed, ManagerClosed."""
+        with self._parts.lifetime.call():
+            return await self._parts.store.history(self._known(name) if name is not None else None, limit)
+
+    def job(self, proc_id: int | None = None) -> JobView:
+        """A recent job; for ``None`` the running one, or else the last.  Raises: Refused, ManagerClosed."""
+        self._parts.lifetime.check()
+        run = self._parts.jobs.find(proc_id)
+        if run is None:
+            reason = Reason.NO_JOB if proc_id is None else Reason.UNKNOWN_JOB
+            raise Refused(reason, "No job has run yet" if proc_id is None else f"Job {proc_id} is not known")
+        return run.view()
+
+    def _known(self, name: str) -> AppName:
+        if name not in self._parts.updaters:
+            disabled = next((app for app in self.config.disabled if app.name == name), None)
+            why = f", its section is disabled: {'; '.join(disabled.reasons)}" if disabled else ""
+            raise Refused(Reason.UNKNOWN_APP, f"There is no app '{name}'{why}")
+        return AppName(name)
+
+    async def _start_one(self, kind: JobKind, name: str, request: Request, who: str | None) -> Job:
+        app = AppName(name)
+        return await self._start(Order(kind, app, who or self._parts.who, (Task(app, request),)))
+
+    async def _start(self, order: Order) -> Job:
+        parts = self._parts
+        with parts.lifetime.call():
+            # Before the job begins, and not behind that: a caller that was cancelled has started nothing.
+            await trio.lowlevel.checkpoint()
+            run = parts.jobs.new(order)
             try:
-                yield Manager(parts)
-            finally:
-                lifetime.end()
-                nursery.cancel_scope.cancel()
-    finally:
-        await lifetime.left()
-        view.hub.end()
+                self._admit(order)
+                await parts.gate.ask(order.name, Step.ADMISSION)
+                # Again: while the host was asked, somebody else may have come first.
+                self._admit(order)
+            except Refused as refused:
+                parts.jobs.refuse(run, refused)
+                raise
+            parts.jobs.start(run)
+            return Job(run, parts.lifetime)
 
-
-def _refresher(options: _Options, made: _Made, nursery: trio.Nursery) -> Refresher:
-    async def save(app: AppName, status: AppStatus) -> None:
-        digest = config_digest(made.updaters[app].config)
-        try:
-            await made.store.save_snapshot(app, digest, status)
-        except OperationFailed as error:
-            _log.error("the status of %s was not saved: %s", app, error)
-
-    limit = options.config.server.max_concurrent_refreshes
-    return Refresher(made.updaters, made.board, save, nursery, limit, options.clock)
+    def _admit(self, order: Order) -> None:
+        if order.name is not None:
+            self._known(order.name)
+        if self._stopping:
+            raise Refused(Reason.NOT_READY, "The server is stopping: try again when it is back")
+        self._parts.jobs.admit(order)

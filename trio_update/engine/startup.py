@@ -77,7 +77,7 @@ def make_folders(data_path: Path) -> None:
             raise StartFailed(f"DATA_PATH cannot be used: cannot make {folder}: {error.strerror}") from error
 
 
-def keep_out(data_path: Path, config: Config, kinds: Mapping[AppName, Kind]) -> None:
+def refuse_inside_app(data_path: Path, config: Config, kinds: Mapping[AppName, Kind]) -> None:
     """Refuse a DATA_PATH inside an app's folder: an update would take the journal with it.  Raises: StartFailed."""
     place = Path(os.path.realpath(data_path))
     for app in config.apps:

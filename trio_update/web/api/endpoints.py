@@ -11,8 +11,7 @@ import msgspec
 
 from trio_update import __version__
 from trio_update.errors import Reason, Refused
-from trio_update.web.api.facade import Job as JobHandle
-from trio_update.web.api.facade import Manager
+from trio_update.web.api.facade import JobHandle, Manager
 from trio_update.web.api.faults import BadRequest, NotFound
 
 Answer = msgspec.Struct | Mapping[str, object] | Sequence[object]
@@ -76,7 +75,7 @@ class Rollback(msgspec.Struct, frozen=True):
     version: Text | None = None
 
 
-class Job(msgspec.Struct, frozen=True):
+class JobParams(msgspec.Struct, frozen=True):
     proc_id: int | None = None
 
 
@@ -177,7 +176,7 @@ async def _rollback(call: Call, params: Rollback) -> Answer:
     return await _done(await call.manager.start_rollback(params.name, version=params.version, who=call.who))
 
 
-async def _abort(call: Call, params: Job) -> Answer:
+async def _abort(call: Call, params: JobParams) -> Answer:
     await call.manager.abort(params.proc_id)
     return "ok"
 
@@ -190,7 +189,7 @@ async def _history(call: Call, params: History) -> Answer:
     return await call.manager.history(params.name, params.limit)
 
 
-def _job(call: Call, params: Job) -> Answer:
+def _job(call: Call, params: JobParams) -> Answer:
     return call.manager.job(params.proc_id)
 
 
@@ -263,15 +262,15 @@ _UPDATES: tuple[Endpoint[Any], ...] = (
     _update("system", "POST", _system, Nothing),
     _update("recover", "POST", _recover, Recover),
     _update("rollback", "POST", _rollback, Rollback),
-    _update("abort", "POST", _abort, Job),
+    _update("abort", "POST", _abort, JobParams),
     _update("plan", "GET", _plan, Name),
     _update("history", "GET", _history, History),
-    _update("job", "GET", _job, Job),
+    _update("job", "GET", _job, JobParams),
 )
 
 # What Mainsail and Fluidd ask for before they show the update panel; an error on one of these, or null, leaves them
 # at their loading screen for ever.
-_COMPANY: tuple[Endpoint[Any], ...] = (
+_FOR_CLIENTS: tuple[Endpoint[Any], ...] = (
     Endpoint(rpc="server.connection.identify", handler=_identify, params=Identity),
     Endpoint(rpc="server.websocket.id", handler=_websocket_id, params=Nothing),
     Endpoint(rpc="server.info", path="/server/info", handler=_info, params=Nothing),
@@ -289,4 +288,4 @@ _COMPANY: tuple[Endpoint[Any], ...] = (
     ),
 )
 
-ENDPOINTS: tuple[Endpoint[Any], ...] = _UPDATES + _COMPANY
+ENDPOINTS: tuple[Endpoint[Any], ...] = _UPDATES + _FOR_CLIENTS

@@ -35,7 +35,7 @@ Pending = Coroutine[Any, Any, str | None]
 """A reply to come; None when there is none to give."""
 
 
-class Request(msgspec.Struct, frozen=True):
+class RpcRequest(msgspec.Struct, frozen=True):
     """One call; ``id`` is UNSET in a notification."""
 
     jsonrpc: Literal["2.0"]
@@ -70,7 +70,7 @@ class Rpc:
     def __init__(self, endpoints: Iterable[Endpoint[Any]], wire: Wire) -> None:
         self._endpoints = {endpoint.rpc: endpoint for endpoint in endpoints}
         self._wire = wire
-        self._decode = msgspec.json.Decoder(Request).decode
+        self._decode = msgspec.json.Decoder(RpcRequest).decode
 
     def begin(self, text: str, caller: Caller) -> str | Pending | None:
         """Answer one frame at once, with a coroutine when something has to be waited for, or not at all.
@@ -116,7 +116,7 @@ class Rpc:
             return self._error(request.id, request.fault, caller)
         return self._begin_call(request, caller)
 
-    def _begin_call(self, request: Request, caller: Caller) -> str | Pending | None:
+    def _begin_call(self, request: RpcRequest, caller: Caller) -> str | Pending | None:
         endpoint = self._endpoints.get(request.method)
         if endpoint is None:
             fault = Fault(404, UNKNOWN_METHOD, f"unknown method `{request.method[:100]}`")
@@ -135,7 +135,7 @@ class Rpc:
         caller.in_flight += 1
         return self._finish(request, answer, caller)
 
-    async def _finish(self, request: Request, answer: Coroutine[Any, Any, Answer], caller: Caller) -> str | None:
+    async def _finish(self, request: RpcRequest, answer: Coroutine[Any, Any, Answer], caller: Caller) -> str | None:
         try:
             return self._result(request.id, await answer, caller)
         except Exception as error:  # noqa: BLE001 - the request's border, as above
@@ -185,7 +185,7 @@ def _id(id_: Id) -> str:
     return str(id_) if type(id_) is int else msgspec.json.encode(id_).decode()
 
 
-def _request(item: object) -> Request | _Invalid:
+def _request(item: object) -> RpcRequest | _Invalid:
     """Read one decoded item, or say what is wrong with it."""
     if not isinstance(item, dict):
         return _Invalid(None, Fault(400, NOT_A_REQUEST, "not a request: it is not an object"))
@@ -200,4 +200,4 @@ def _request(item: object) -> Request | _Invalid:
         return _Invalid(known, Fault(400, NOT_A_REQUEST, "not a request: `method` must be a string"))
     if not isinstance(item.get("params"), dict | None):
         return _Invalid(id_, Fault(400, BAD_PARAMS, "`params` must be an object that holds the arguments by name"))
-    return Request(jsonrpc="2.0", method=item["method"], params=item.get("params"), id=id_)
+    return RpcRequest(jsonrpc="2.0", method=item["method"], params=item.get("params"), id=id_)

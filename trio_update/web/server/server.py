@@ -69,52 +69,54 @@ async def serve(
     wrapped = ASGIWrapper(app)
     try:
         async with _lifespan(wrapped, settings) as state, trio.open_nursery() as handlers:
-            door = _Door(wrapped, settings, state)
+            connections = _Connections(wrapped, settings, state)
             async with trio.open_nursery() as acceptors:
-                await acceptors.start(partial(trio.serve_listeners, door.enter, listeners, handler_nursery=handlers))
+                await acceptors.start(
+                    partial(trio.serve_listeners, connections.enter, listeners, handler_nursery=handlers)
+                )
                 task_status.started(_url(host, listeners[0]))
                 await shutdown()
                 acceptors.cancel_scope.cancel()
             if close_sessions is not None:
                 with trio.move_on_after(limits.farewell_seconds):
                     await close_sessions()
-            await door.close()
+            await connections.close()
             handlers.cancel_scope.deadline = trio.current_time() + limits.grace_seconds
     finally:
         for listener in listeners:
             listener.socket.close()
 
 
-class _Door:
-    """Knows who is inside, lets no more in than there is room for, and sends all home at the end."""
+class _Connections:
+    """Accepts connections, as many as there is room for, and ends all of them at the stop."""
 
     def __init__(self, app: AppWrapper, settings: Settings, state: LifespanState) -> None:
         self._app = app
         self._settings = settings
         self._state = state
         self._context = WorkerContext(None)
-        self._inside: set[Connection] = set()
+        self._open: set[Connection] = set()
 
     async def enter(self, stream: trio.SocketStream) -> None:
         """Serve one client to its end."""
         if self._context.terminated.is_set():
             return
-        if len(self._inside) >= self._settings.limits.connections:
+        if len(self._open) >= self._settings.limits.connections:
             # Best effort: a connection that is kept only to be refused politely would be one too many all the same.
             with suppress(OSError):
                 os.write(stream.socket.fileno(), _FULL)
             return
         connection = Connection(self._app, self._settings, self._context, self._state, stream)
-        self._inside.add(connection)
+        self._open.add(connection)
         try:
             await connection.run()
         finally:
-            self._inside.discard(connection)
+            self._open.discard(connection)
 
     async def close(self) -> None:
         """Have every connection end as soon as it politely can."""
         await self._context.terminated.set()
-        for connection in self._inside:
+        for connection in self._open:
             connection.finish()
 
 
