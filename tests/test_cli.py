@@ -198,11 +198,7 @@ async def test_it_says_who_it_is() -> None:
         (["rollback", "klipper"], "machine.update.rollback", {"name": "klipper"}),
         (["rollback", "klipper", "v1"], "machine.update.rollback", {"name": "klipper", "version": "v1"}),
         (["recover", "klipper"], "machine.update.recover", {"name": "klipper", "hard": False}),
-        (
-            ["recover", "--hard", "klipper", "--deps"],
-            "machine.update.recover",
-            {"name": "klipper", "hard": True, "update_deps": True},
-        ),
+        (["recover", "--hard", "klipper"], "machine.update.recover", {"name": "klipper", "hard": True}),
         (["abort"], "machine.update.abort", {}),
         (["history"], "machine.update.history", {}),
         (["history", "klipper", "--limit", "3"], "machine.update.history", {"name": "klipper", "limit": 3}),

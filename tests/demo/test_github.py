@@ -24,7 +24,7 @@ from tests.support.github_client import (
     ls_remote,
     serving,
 )
-from trio_update.demo.github.server import GitHub, SimAsset, SimCommit, SimRelease, SimRepo, serve_github
+from trio_update.demo.github.server import GitHub, SimAsset, SimRelease, serve_github
 from trio_update.demo.github.state import Bucket
 from trio_update.errors import CommandFailed
 
@@ -112,27 +112,6 @@ async def test_pages_lead_to_each_other(client: httpx.AsyncClient, github: GitHu
     assert set(response.links) == {"prev", "first"}
     assert (await client.get("/repos/ada/many/releases?per_page=3&page=9")).json() == []
     assert "link" not in (await client.get("/repos/ada/many/releases?per_page=no")).headers
-
-
-async def test_commits_are_those_of_the_tags(client: httpx.AsyncClient, github: GitHub, tmp_path: Path) -> None:
-    commits = (await client.get(f"/repos/{REPO}/commits?sha=main")).json()
-    for commit in commits:
-        check("commit", commit)
-    shas = [commit["sha"] for commit in commits]
-    told = await ls_remote(f"{github.web_url}/{REPO}", cwd=tmp_path)
-    assert [told[f"refs/tags/{tag}"] for tag in ("v2.0-rc1", "v1.1", "v1.0")] == shas[:3]
-    assert [commit["parents"][0]["sha"] for commit in commits[:-1]] == shas[1:]
-    assert [commit["sha"] for commit in (await client.get(f"/repos/{REPO}/commits?sha=v1.1")).json()] == shas[1:]
-    assert len((await client.get(f"/repos/{REPO}/commits?per_page=1")).json()) == 1
-    assert (await client.get(f"/repos/{REPO}/commits?sha=other")).status_code == 404
-
-
-async def test_commits_can_be_given(client: httpx.AsyncClient, github: GitHub, tmp_path: Path) -> None:
-    given = [SimCommit(sha=letter * 40, message=letter, date="2025-01-02T03:04:05Z") for letter in "ba"]
-    github.repos["ada/own"] = SimRepo(commits=given, branch="dev")
-    commits = (await client.get("/repos/ada/own/commits?sha=dev")).json()
-    assert [commit["commit"]["message"] for commit in commits] == ["b", "a"]
-    assert await ls_remote(f"{github.web_url}/ada/own", cwd=tmp_path) == {"HEAD": "b" * 40, "refs/heads/dev": "b" * 40}
 
 
 @pytest.mark.parametrize("version", [0, 1, 2])

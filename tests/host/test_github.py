@@ -1,4 +1,4 @@
-"""Releases and commits of GitHub: what is understood, what is asked for free, and what is told when it goes wrong."""
+"""Releases of GitHub: what is understood, what is asked for free, and what is told when it goes wrong."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.support.forge_bench import (
     release,
 )
 from tests.support.http_server import plain, serving, silent
-from trio_update.demo.github.server import Fault, FaultKind, SimAsset, SimCommit, SimRelease
+from trio_update.demo.github.server import Fault, FaultKind, SimAsset, SimRelease
 from trio_update.demo.repos import make_upstream
 from trio_update.errors import OperationFailed
 from trio_update.host.forge import probes as github_probe
@@ -90,40 +90,6 @@ async def test_a_release_by_its_tag_whatever_the_tag_is_made_of(bench: Bench) ->
         assert (await forges.forge("").by_tag(REPO, odd, purpose=Purpose.JOB)).tag == odd
         with pytest.raises(NoSuchRelease, match=r"ada/engine at http://.* has no published release v9"):
             await forges.forge("").by_tag(REPO, "v9", purpose=Purpose.JOB)
-
-
-async def test_commits_come_as_clients_expect_them(bench: Bench) -> None:
-    bench.github.repos[REPO].commits = [
-        SimCommit(sha=f"{number:040x}", message=f"Subject {number}\n\nBody\n", date="2024-01-02T03:04:05Z")
-        for number in range(3)
-    ]
-    async with bench.forges() as forges:
-        commits = await forges.forge("").commits(REPO, "main", limit=2, purpose=Purpose.REFRESH)
-        with pytest.raises(NoSuchRelease, match="has no branch nowhere"):
-            await forges.forge("").commits(REPO, "nowhere", limit=2, purpose=Purpose.REFRESH)
-    assert [commit.subject for commit in commits] == ["Subject 0", "Subject 1"]
-    assert (commits[0].sha, commits[0].message, commits[0].date) == ("0" * 40, "Body", "1704164645")
-    assert commits[0].author
-    assert commits[0].tag is None
-
-
-async def test_no_more_commits_are_asked_for_than_there_may_be(tmp_path: Path) -> None:
-    commits = [{"sha": f"{number:040x}", "commit": {"message": "Subject"}} for number in range(150)]
-    async with answering(tmp_path, commits) as forge:
-        assert len(await forge.commits(REPO, "main", limit=500, purpose=Purpose.JOB)) == 100
-        assert len(await forge.commits(REPO, "main", limit=7, purpose=Purpose.JOB)) == 7
-
-
-async def test_a_commit_has_the_date_of_who_committed_it_or_else_of_its_author(tmp_path: Path) -> None:
-    def commit(**people: object) -> dict[str, object]:
-        return {"sha": "0" * 40, "commit": {"message": "Subject", **people}}
-
-    ada = {"name": "Ada", "date": "2024-01-02T03:04:05Z"}
-    grace = {"name": "Grace", "date": "2024-01-02T03:04:06Z"}
-    listed = [commit(author=ada, committer=grace), commit(author=ada, committer=None), commit(author=None)]
-    async with answering(tmp_path, listed) as forge:
-        found = await forge.commits(REPO, "main", limit=3, purpose=Purpose.JOB)
-    assert [(one.author, one.date) for one in found] == [("Ada", "1704164646"), ("Ada", "1704164645"), ("", "")]
 
 
 async def test_where_there_is_nothing_advice_is_given(bench: Bench) -> None:
@@ -570,9 +536,8 @@ async def test_every_address_has_an_answer_of_its_own_in_memory(bench: Bench) ->
         for _ in range(2):
             assert (await for_job(forges.forge(""))).tag == "v1.1"
             assert (await forges.forge("").by_tag(REPO, "v1.0", purpose=Purpose.JOB)).tag == "v1.0"
-            assert len(await forges.forge("").commits(REPO, "main", limit=1, purpose=Purpose.JOB)) == 1
-            assert len(await forges.forge("").commits(REPO, "main", limit=2, purpose=Purpose.JOB)) == 2
-    assert [request.status for request in bench.github.asked("api")] == [200] * 4 + [304] * 4
+            assert (await forges.forge("").newest(REPO, prerelease=True, known=None, purpose=Purpose.JOB)).tag == "v1.1"
+    assert [request.status for request in bench.github.asked("api")] == [200] * 3 + [304] * 3
 
 
 async def test_the_token_is_for_the_api_alone(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

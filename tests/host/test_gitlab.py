@@ -26,7 +26,6 @@ from trio_update.host.store import open_store
 __all__ = ["no_proxies"]
 
 PROJECT = "/api/v4/projects/ada%2Fengine"
-COMMIT_DATE = "2024-01-02T04:04:05.000+01:00"
 
 
 @dataclass
@@ -129,29 +128,13 @@ async def test_a_tag_that_is_no_version_is_no_prerelease(server: Server) -> None
         assert (await refresh(forges.forge(server.site.url("")))).tag == "summer"
 
 
-async def test_gitlab_by_tag_and_commits(server: Server) -> None:
+async def test_gitlab_by_tag(server: Server) -> None:
     server.answers[f"{PROJECT}/releases/rel%2F1.0"] = lab_release("rel/1.0")
-    commit = {
-        "id": "ab" * 20,
-        "author_name": "Ada",
-        "committed_date": COMMIT_DATE,
-        "title": "One",
-        "message": "One\n\nB\n",
-    }
-    server.answers[f"{PROJECT}/repository/commits"] = [commit, commit]
     async with server.forges() as forges:
         forge = forges.forge(server.site.url(""))
         assert (await forge.by_tag(REPO, "rel/1.0", purpose=Purpose.JOB)).tag == "rel/1.0"
         with pytest.raises(NoSuchRelease, match="has no release v9"):
             await forge.by_tag(REPO, "v9", purpose=Purpose.JOB)
-        (found,) = await forge.commits(REPO, "main", limit=1, purpose=Purpose.JOB)
-        assert (found.sha, found.author, found.date, found.subject, found.message) == (
-            "ab" * 20, "Ada", "1704164645", "One", "B",
-        )  # fmt: skip
-        assert server.site.requests[-1].target.endswith("ref_name=main&per_page=1")
-        server.answers[f"{PROJECT}/repository/commits"] = [commit] * 150
-        assert len(await forge.commits(REPO, "main", limit=500, purpose=Purpose.JOB)) == 100
-        assert server.site.requests[-1].target.endswith("ref_name=main&per_page=100")
 
 
 async def test_a_gitlab_project_that_has_moved(server: Server) -> None:

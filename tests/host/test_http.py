@@ -35,10 +35,8 @@ from trio_update.host.http.client import (
     BadAnswer,
     Unreachable,
     Web,
-    answers,
     next_address,
     open_web,
-    redirect_of,
     shown,
 )
 
@@ -411,29 +409,28 @@ async def test_requests_at_once_share_one_client(web: Web) -> None:
         assert len(site.requests) == 12
 
 
-async def test_where_an_address_has_moved_is_told_without_following() -> None:
+async def test_where_an_address_has_moved_is_told_without_following(web: Web) -> None:
     async with serving(script(redirect("/new", 301), plain(200))) as site:
-        assert await redirect_of(site.url()) == site.url("/new")
-        assert await redirect_of(site.url()) is None
+        assert await web.redirect_of(site.url()) == site.url("/new")
+        assert await web.redirect_of(site.url()) is None
         assert len(site.requests) == 2
     with pytest.raises(OperationFailed, match="cannot reach"):
-        await redirect_of(f"http://{await nobody()}/")
+        await web.redirect_of(f"http://{await nobody()}/")
 
 
-async def test_whether_an_address_answers_well() -> None:
+async def test_how_an_address_answers(web: Web) -> None:
     async with serving(
         script(redirect("/well"), plain(200), plain(400), plain(503), plain(200, b"", content_encoding="gzip"))
     ) as s:
-        assert await answers(s.url()) == ""
-        assert await answers(s.url()) == "status 400"
-        assert await answers(s.url()) == "status 503"
-        assert await answers(s.url()) == ""
-    assert "Connection refused" in await answers(f"http://{await nobody()}/")
+        assert [await web.status_of(s.url()) for _ in range(4)] == [200, 400, 503, 200]
+    with pytest.raises(Unreachable, match="Connection refused"):
+        await web.status_of(f"http://{await nobody()}/")
 
 
-async def test_an_address_that_is_silent_does_not_answer_well(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_address_that_is_silent_does_not_answer_well(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "_TIMEOUT", 1.0)
     with trio.fail_after(20):
         async with serving(silent) as site:
-            assert "no answer in time" in await answers(site.url())
+            with pytest.raises(Unreachable, match="no answer in time"):
+                await web.status_of(site.url())
             assert site.requests

@@ -133,11 +133,10 @@ def rollback(name: str, version: str | None) -> Command:
 @cli.command()
 @click.argument("name")
 @click.option("--hard", is_flag=True, help="Download the app anew instead of resetting it; your own files are kept.")
-@click.option("--deps", is_flag=True, help="Install the app's packages again, too.")
 @asks
-def recover(name: str, hard: bool, deps: bool) -> Command:
+def recover(name: str, hard: bool) -> Command:
     """Repair an app that is dirty, diverged or corrupt."""
-    params = _given(name=name, hard=hard, update_deps=deps or None)
+    params = {"name": name, "hard": hard}
     return StartJob("machine.update.recover", params, f"recover_{name}", f"recovery of {name}")
 
 

@@ -8,17 +8,15 @@ import trio
 
 from trio_update.config import HealthCheck
 from trio_update.errors import OperationFailed
-from trio_update.host.http.client import answers
-from trio_update.host.processes.runner import Runner
+from trio_update.host.http.client import Web
 from trio_update.host.services import Services
+from trio_update.updaters.base import Tools
 
 STEADY = 5.0
 _RETRY = 1.0
 
 
-async def check_health(
-    check: HealthCheck, services: Services, names: tuple[str, ...], runner: Runner, cwd: Path
-) -> None:
+async def check_health(check: HealthCheck, services: Services, names: tuple[str, ...], tools: Tools, cwd: Path) -> None:
     """Wait until the app has proved itself: its services stay active for five seconds, its command and its URL succeed.
 
     Raises: OperationFailed with what was not well.
@@ -26,9 +24,9 @@ async def check_health(
     if services.manages and names:
         await _steady(services, names)
     if check.command:
-        await runner.run(list(check.command), cwd=cwd, timeout=check.timeout)
+        await tools.processes.run(list(check.command), cwd=cwd, timeout=check.timeout)
     if check.url:
-        await _answers_in_time(check.url, check.timeout)
+        await _answers_in_time(tools.http, check.url, check.timeout)
 
 
 async def _steady(services: Services, names: tuple[str, ...]) -> None:
@@ -42,11 +40,19 @@ async def _steady(services: Services, names: tuple[str, ...]) -> None:
         await trio.sleep(0.5)
 
 
-async def _answers_in_time(url: str, seconds: float) -> None:
+async def _answers_in_time(web: Web, url: str, seconds: float) -> None:
     """A service that has just been restarted needs a moment, so the URL is asked until the time is over."""
     trouble = "it was not asked"
     with trio.move_on_after(seconds):
-        while trouble := await answers(url):  # noqa: ASYNC110 - nobody tells us when another program is up
+        while trouble := await _why_not_well(web, url):  # noqa: ASYNC110 - no event tells when another program is up
             await trio.sleep(_RETRY)
         return
     raise OperationFailed(f"{url} did not answer well within {seconds:g} s: {trouble}")
+
+
+async def _why_not_well(web: Web, url: str) -> str:
+    try:
+        status = await web.status_of(url)
+    except OperationFailed as error:
+        return str(error)
+    return "" if status < 400 else f"status {status}"

@@ -133,7 +133,7 @@ class Update:
         if health.command or health.url or means.services.manages:
             self._job.report("Checking the app's health")
         names = updater.config.managed_services
-        await check_health(health, means.services, names, means.tools.processes, updater.config.path)
+        await check_health(health, means.services, names, means.tools, updater.config.path)
 
     async def _restart(self) -> None:
         names, services = self._updater.config.managed_services, self._means.services

@@ -1,4 +1,4 @@
-"""The API host of the stand-in for GitHub: releases, commits, limits, and what a request costs."""
+"""The API host of the stand-in for GitHub: releases, limits, and what a request costs."""
 
 from __future__ import annotations
 
@@ -188,7 +188,6 @@ async def _find(github: GitHub, request: Request, bucket: Bucket) -> _Found:
     routes: dict[str, Callable[[_Asked], Awaitable[_Found]]] = {
         "/releases/latest": _latest,
         "/releases": _releases,
-        "/commits": _commits,
     }
     if asked.rest.startswith("/releases/tags/"):
         return await _by_tag(asked)
@@ -231,27 +230,6 @@ async def _by_tag(asked: _Asked) -> _Found:
 async def _releases(asked: _Asked) -> _Found:
     some, headers = _page(asked, asked.repo.published())
     return _Found([await github_json.release(asked.github, asked.name, asked.repo, each) for each in some], headers)
-
-
-async def _commits(asked: _Asked) -> _Found:
-    history = github_json.history(asked.name, asked.repo)
-    start = _start(asked, [made.sha for made in history])
-    parents = [*history[1:], None]
-    some, headers = _page(asked, list(zip(history, parents, strict=True))[start:])
-    return _Found([github_json.commit(asked.github, asked.name, made, parent) for made, parent in some], headers)
-
-
-def _start(asked: _Asked, shas: list[str]) -> int:
-    """Where the history begins of the branch, tag or commit that ``sha`` names."""
-    wanted = asked.query.get("sha") or asked.repo.branch
-    if wanted in (asked.repo.branch, "HEAD", f"refs/heads/{asked.repo.branch}", f"heads/{asked.repo.branch}"):
-        return 0
-    if (release := asked.repo.by_tag(wanted.removeprefix("refs/tags/").removeprefix("tags/"))) is not None:
-        wanted = github_json.release_sha(asked.name, release)
-    for number, sha in enumerate(shas):
-        if len(wanted) >= 7 and sha.startswith(wanted):
-            return number
-    raise _Refusal(404, "Not Found", f"{_DOCS}/commits/commits#list-commits")
 
 
 T = TypeVar("T")

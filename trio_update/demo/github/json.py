@@ -6,7 +6,7 @@ import base64
 from typing import Any
 from urllib.parse import quote
 
-from trio_update.demo.github.state import GitHub, SimAsset, SimCommit, SimRelease, SimRepo, stable_id, stable_sha
+from trio_update.demo.github.state import GitHub, SimAsset, SimRelease, SimRepo, stable_id, stable_sha
 
 # What json.dumps takes.
 Json = dict[str, Any]
@@ -110,45 +110,10 @@ def release_sha(name: str, release: SimRelease) -> str:
     return stable_sha("commit", name, release.tag)
 
 
-def history(name: str, repo: SimRepo) -> list[SimCommit]:
-    """The commits of the branch, newest first; never empty."""
-    if repo.commits:
-        return repo.commits
-    made = [
-        SimCommit(sha=release_sha(name, release), message=f"Release {release.tag}", date=release.published)
-        for release in repo.published()
-    ]
-    return [*made, SimCommit(sha=stable_sha("commit", name), message="Begin", date="2023-12-31T12:00:00Z")]
-
-
-def commit(github: GitHub, name: str, made: SimCommit, parent: SimCommit | None) -> Json:
-    """A commit of the repository ``name``."""
-    login = name.partition("/")[0]
-    repository = f"{github.api_url}/repos/{name}"
-    web = f"{github.web_url}/{name}/commit"
-    person = {"name": login, "email": f"{login}@example.org", "date": made.date}
-    tree = stable_sha("tree", made.sha)
-    unsigned = {"verified": False, "reason": "unsigned", "signature": None, "payload": None, "verified_at": None}
-    before = [] if parent is None else [parent.sha]
-    return {
-        "sha": made.sha,
-        "node_id": _node("C", stable_id("commit", made.sha)),
-        "commit": {
-            "author": person,
-            "committer": person,
-            "message": made.message,
-            "tree": {"sha": tree, "url": f"{repository}/git/trees/{tree}"},
-            "url": f"{repository}/git/commits/{made.sha}",
-            "comment_count": 0,
-            "verification": unsigned,
-        },
-        "url": f"{repository}/commits/{made.sha}",
-        "html_url": f"{web}/{made.sha}",
-        "comments_url": f"{repository}/commits/{made.sha}/comments",
-        "author": user(github, login),
-        "committer": user(github, login),
-        "parents": [{"sha": sha, "url": f"{repository}/commits/{sha}", "html_url": f"{web}/{sha}"} for sha in before],
-    }
+def tip_sha(name: str, repo: SimRepo) -> str:
+    """The newest commit of the branch: that of the newest release, or an empty beginning."""
+    published = repo.published()
+    return release_sha(name, published[0]) if published else stable_sha("commit", name)
 
 
 def rate_limit(limit: int, used: int, reset: int) -> Json:

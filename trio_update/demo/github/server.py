@@ -19,7 +19,7 @@ from trio_update.demo.github.api import api
 from trio_update.demo.github.assets import assets
 from trio_update.demo.github.faults import Fault, FaultKind, Host
 from trio_update.demo.github.spoil import looped, spoil
-from trio_update.demo.github.state import GitHub, SimAsset, SimCommit, SimRelease, SimRepo, SimRequest
+from trio_update.demo.github.state import GitHub, SimAsset, SimRelease, SimRepo, SimRequest
 from trio_update.demo.github.web import web
 from trio_update.demo.http1 import Connection, Request
 
@@ -28,7 +28,6 @@ __all__ = [
     "FaultKind",
     "GitHub",
     "SimAsset",
-    "SimCommit",
     "SimRelease",
     "SimRepo",
     "SimRequest",

@@ -103,24 +103,11 @@ class SimRelease:
         return next((asset for asset in self.assets if asset.name == name), None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SimCommit:
-    """A commit; ``date`` is an ISO time in UTC."""
-
-    sha: str
-    message: str
-    date: str
-
-
 @dataclass(kw_only=True)
 class SimRepo:
-    """A repository; ``releases`` in the order in which they were made.
-
-    ``commits``, newest first, are those of ``branch``; while there are none, each published release has one.
-    """
+    """A repository; ``releases`` in the order in which they were made.  Each published one has a commit."""
 
     releases: list[SimRelease] = field(default_factory=list)
-    commits: list[SimCommit] = field(default_factory=list)
     branch: str = "main"
 
     def published(self) -> list[SimRelease]:

@@ -71,7 +71,7 @@ def _refs(found: tuple[str, SimRepo] | None, query: str) -> Answer:
         asks = ("www-authenticate", 'Basic realm="GitHub"')
         return plain(401, b"Repository not found.\n", "text/plain; charset=utf-8", asks)
     name, repo = found
-    tip = github_json.history(name, repo)[0].sha
+    tip = github_json.tip_sha(name, repo)
     tags = {f"refs/tags/{release.tag}": github_json.release_sha(name, release) for release in repo.published()}
     references = {f"refs/heads/{repo.branch}": tip} | dict(sorted(tags.items()))
     capabilities = f"{_CAPABILITIES} symref=HEAD:refs/heads/{repo.branch} object-format=sha1 agent=git/trio-update-demo"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -17,6 +16,7 @@ from trio_update.host.forge.budget import Budget, Saved
 from trio_update.host.forge.memory import Memory, digest_of
 from trio_update.host.forge.token import TokenFile
 from trio_update.host.http.client import BadAnswer, Response, Unreachable, Web, shown
+from trio_update.host.http.patience import back_off
 
 LARGEST = 8 * 1024 * 1024
 """Bytes of an answer."""
@@ -81,8 +81,7 @@ class Api:
             except Unreachable:
                 if attempt >= _ATTEMPTS[purpose]:
                     raise
-            # Many hosts that lost one server must not come back at the same moment.
-            await trio.sleep(2.0**attempt * random.SystemRandom().uniform(0.5, 1.0))
+            await trio.sleep(back_off(attempt))
             attempt += 1
 
     async def _once(self, url: str, kind: type[T], purpose: Purpose, missing: str) -> T:

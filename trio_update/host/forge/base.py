@@ -9,7 +9,7 @@ import enum
 from typing import Protocol
 
 from trio_update.errors import OperationFailed
-from trio_update.model import Commit, RateLimit, RemoteRelease
+from trio_update.model import RateLimit, RemoteRelease
 
 
 class Purpose(enum.Enum):
@@ -50,9 +50,6 @@ class Forge(Protocol):
 
     async def by_tag(self, repo: str, tag: str, *, purpose: Purpose) -> RemoteRelease:
         """The release of a tag."""
-
-    async def commits(self, repo: str, branch: str, *, limit: int, purpose: Purpose) -> tuple[Commit, ...]:
-        """The newest commits of a branch, newest first; ``tag`` is never told."""
 
 
 class Forges(Protocol):

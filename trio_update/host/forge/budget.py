@@ -11,14 +11,13 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 
 import msgspec
 import trio
 
 from trio_update.host.forge.base import Purpose, RateLimited
 from trio_update.host.http.client import shown
+from trio_update.host.http.patience import date, number, retry_after
 from trio_update.model import RateLimit
 
 RESERVE = 5
@@ -79,8 +78,8 @@ class Budget:
 
     def learn(self, status: int, headers: Mapping[str, str], *, refused: bool) -> None:
         """Take in an answer; ``refused``: it says that we ask too much."""
-        date = _date(headers.get("date", ""))
-        self._ahead = 0.0 if date is None else date - self._clock()
+        theirs = date(headers.get("date", ""))
+        self._ahead = 0.0 if theirs is None else theirs - self._clock()
         window = self._read_limit(headers)
         if refused:
             self._block(headers, window)
@@ -97,7 +96,7 @@ class Budget:
     def _read_limit(self, headers: Mapping[str, str]) -> float:
         """Seconds until what is used up comes back; 0 when the answer doesn't tell."""
         limit, remaining, reset = (
-            _number(headers.get(f"x-ratelimit-{name}")) for name in ("limit", "remaining", "reset")
+            number(headers.get(f"x-ratelimit-{name}", "")) for name in ("limit", "remaining", "reset")
         )
         if limit is None or remaining is None or reset is None:
             return 0.0
@@ -108,9 +107,9 @@ class Budget:
         return window + 1 if window and remaining == 0 else 0.0
 
     def _block(self, headers: Mapping[str, str], window: float) -> None:
-        asked = self._retry_after(headers.get("retry-after", ""))
+        asked = retry_after(headers, self._clock)
         if asked is not None:
-            seconds, self._why = asked, "it asks to wait"
+            seconds, self._why = min(max(1.0, asked), FARTHEST - 1), "it asks to wait"
         elif window:
             limit = self.seen.limit if self.seen else 0
             seconds, self._why = window, f"its limit of {limit} requests an hour is used up"
@@ -120,13 +119,6 @@ class Budget:
             self._strikes += 1
             self._why = "it turned a request down"
         self._blocked = trio.current_time() + seconds
-
-    def _retry_after(self, value: str) -> float | None:
-        """Seconds (RFC 9110, section 10.2.3: a number of them, or a date)."""
-        seconds: float | None = _number(value)
-        if seconds is None and (date := _date(value)) is not None:
-            seconds = date - self._clock() - self._ahead
-        return min(max(1.0, seconds), FARTHEST - 1) if seconds is not None else None
 
     def _limited(self, seconds: float, why: str) -> RateLimited:
         until = self._clock() + seconds
@@ -160,16 +152,3 @@ class Budget:
         ahead = [when - self._clock() for when in (moment.here, moment.there)]
         fitting = [seconds for seconds in ahead if 0 < seconds <= FARTHEST]
         return trio.current_time() + max(fitting) if fitting else 0.0
-
-
-def _number(value: str | None) -> int | None:
-    # Not more digits than a time has: int() takes seconds for a million of them.
-    return int(value) if value is not None and value.isascii() and value.isdigit() and len(value) <= 12 else None
-
-
-def _date(value: str) -> float | None:
-    try:
-        moment = parsedate_to_datetime(value)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None

@@ -23,7 +23,7 @@ from trio_update.host.forge.token import TokenFile
 from trio_update.host.http.client import Unreachable, Web
 from trio_update.host.processes.runner import Runner
 from trio_update.host.store import Store
-from trio_update.model import Commit, RateLimit, RemoteRelease
+from trio_update.model import RateLimit, RemoteRelease
 
 _FORGEJO = "forgejo"
 _GITLAB = "gitlab"
@@ -51,15 +51,15 @@ async def open_forges(
     GitHub is at these two addresses, and is told the token of ``token_file``.  ``clock`` tells unix seconds; it may be
     wrong.
     """
-    workshop = _Workshop(web, Memory(store), runner, clock)
+    parts = _Parts(web, Memory(store), runner, clock)
     token = TokenFile(token_file) if token_file is not None else None
-    api = workshop.api(github_api_url, GITHUB_HEADERS, token=token)
+    api = parts.api(github_api_url, GITHUB_HEADERS, token=token)
     await api.load()
-    yield _Forges(workshop, GitHub(api, workshop.probes(github_url)), github_url)
+    yield _Forges(parts, GitHub(api, parts.probes(github_url)), github_url)
 
 
 @dataclass
-class _Workshop:
+class _Parts:
     """What every forge is made of; those at one host share one lock."""
 
     web: Web
@@ -80,7 +80,7 @@ class _Workshop:
 class _Forges:
     """Implementation of :class:`trio_update.host.forge.base.Forges`."""
 
-    workshop: _Workshop
+    parts: _Parts
     github: GitHub
     github_url: str
     others: dict[str, Forge] = field(default_factory=dict)
@@ -90,7 +90,7 @@ class _Forges:
         if url in {"", self.github_url}:
             return self.github
         if url not in self.others:
-            self.others[url] = _Undecided(url, self.workshop)
+            self.others[url] = _Undecided(url, self.parts)
         return self.others[url]
 
     def budget(self) -> RateLimit | None:
@@ -101,13 +101,13 @@ class _Forges:
 class _Undecided:
     """A forge of which only the address is known.  Asked once, what it is is kept in the store."""
 
-    def __init__(self, site: str, workshop: _Workshop) -> None:
+    def __init__(self, site: str, parts: _Parts) -> None:
         self._site = site
-        self._memory = workshop.memory
-        self._forgejo = workshop.api(f"{site}/api/v1", FORGEJO_HEADERS, forbids=True)
+        self._memory = parts.memory
+        self._forgejo = parts.api(f"{site}/api/v1", FORGEJO_HEADERS, forbids=True)
         self._kinds: dict[str, Forge] = {
-            _FORGEJO: GitHub(self._forgejo, workshop.probes(site), paging="limit"),
-            _GITLAB: GitLab(workshop.api(f"{site}/api/v4", GITLAB_HEADERS, forbids=True), site),
+            _FORGEJO: GitHub(self._forgejo, parts.probes(site), paging="limit"),
+            _GITLAB: GitLab(parts.api(f"{site}/api/v4", GITLAB_HEADERS, forbids=True), site),
         }
         self._deciding = trio.Lock()
         self._kept = ""
@@ -121,10 +121,6 @@ class _Undecided:
     async def by_tag(self, repo: str, tag: str, *, purpose: Purpose) -> RemoteRelease:
         async with self._decided(purpose) as forge:
             return await forge.by_tag(repo, tag, purpose=purpose)
-
-    async def commits(self, repo: str, branch: str, *, limit: int, purpose: Purpose) -> tuple[Commit, ...]:
-        async with self._decided(purpose) as forge:
-            return await forge.commits(repo, branch, limit=limit, purpose=purpose)
 
     @asynccontextmanager
     async def _decided(self, purpose: Purpose) -> AsyncIterator[Forge]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated
 from urllib.parse import unquote, urlencode, urlsplit
 
@@ -17,11 +16,10 @@ from trio_update.host.forge.api import Api, quoted
 from trio_update.host.forge.base import NoSuchRelease, Purpose
 from trio_update.host.forge.probes import Probes, TagList
 from trio_update.host.http.client import Unreachable, shown
-from trio_update.model import Asset, Commit, RemoteRelease
+from trio_update.model import Asset, RemoteRelease
 
 GITHUB_HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 FORGEJO_HEADERS = {"Accept": "application/json"}
-MOST_COMMITS = 100
 
 _LISTED = 10
 _PLACE = re.compile(r"/(?P<repo>[^/]+/[^/]+)/releases/")
@@ -45,22 +43,6 @@ class _Release(msgspec.Struct):
     prerelease: bool = False
     html_url: str = ""
     assets: list[_Asset] = []
-
-
-class _Person(msgspec.Struct):
-    name: str = ""
-    date: datetime | None = None
-
-
-class _CommitData(msgspec.Struct):
-    author: _Person | None = None
-    committer: _Person | None = None
-    message: str = ""
-
-
-class _Commit(msgspec.Struct):
-    sha: Text
-    commit: _CommitData
 
 
 @dataclass(frozen=True)
@@ -139,14 +121,6 @@ class GitHub:
         path = f"{_path(repo)}/releases/tags/{quoted(tag)}"
         return self._release(repo, await self.api.ask(path, _Release, purpose=purpose, missing=missing), missing)
 
-    async def commits(self, repo: str, branch: str, *, limit: int, purpose: Purpose) -> tuple[Commit, ...]:
-        """As :meth:`trio_update.host.forge.base.Forge.commits`; at most :data:`MOST_COMMITS`."""
-        number = min(limit, MOST_COMMITS)
-        query = urlencode({"sha": branch, self.paging: number})
-        missing = f"{self._where(repo)} has no branch {branch}, or there is no such repository: check `repo`"
-        found = await self.api.ask(f"{_path(repo)}/commits?{query}", list[_Commit], purpose=purpose, missing=missing)
-        return tuple(_commit(entry) for entry in found[:number])
-
     def _release(self, repo: str, found: _Release, missing: str) -> RemoteRelease:
         if found.draft:
             raise NoSuchRelease(missing)
@@ -179,15 +153,3 @@ def _asset(found: _Asset) -> Asset:
     # Another kind of hash cannot be checked, and a size can; a false sha256 fails the download, as it should.
     digest = digest.lower() if digest.lower().startswith(_DIGEST) else ""
     return Asset(name=found.name, url=found.browser_download_url, size=found.size, digest=digest)
-
-
-def _commit(found: _Commit) -> Commit:
-    author, committer = found.commit.author, found.commit.committer or found.commit.author
-    subject, _, message = found.commit.message.partition("\n")
-    return Commit(
-        sha=found.sha,
-        author=author.name if author else "",
-        date=str(int(committer.date.timestamp())) if committer and committer.date else "",
-        subject=subject,
-        message=message.strip(),
-    )

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
 from urllib.parse import unquote, urlencode, urlsplit
 
 import msgspec
 
 from trio_update.host.forge.api import Api, quoted
 from trio_update.host.forge.base import NoSuchRelease, Purpose
-from trio_update.host.forge.github import MOST_COMMITS, Text
+from trio_update.host.forge.github import Text
 from trio_update.host.http.client import shown
-from trio_update.model import Asset, Commit, RemoteRelease
+from trio_update.model import Asset, RemoteRelease
 from trio_update.versions import Stage, read_tag
 
 GITLAB_HEADERS = {"Accept": "application/json"}
@@ -46,13 +45,6 @@ class _Release(msgspec.Struct):
     links: _Links = msgspec.field(default_factory=_Links, name="_links")
 
 
-class _Commit(msgspec.Struct):
-    id: Text
-    author_name: str = ""
-    committed_date: datetime | None = None
-    message: str = ""
-
-
 @dataclass(frozen=True)
 class GitLab:
     """The GitLab at ``site``.  Only a tag tells what is a pre-release: GitLab itself has no word for it."""
@@ -80,17 +72,6 @@ class GitLab:
         path = f"{_path(repo)}/releases/{quoted(tag)}"
         return _release(repo, await self.api.ask(path, _Release, purpose=purpose, missing=missing))
 
-    async def commits(self, repo: str, branch: str, *, limit: int, purpose: Purpose) -> tuple[Commit, ...]:
-        """As :meth:`trio_update.host.forge.base.Forge.commits`; at most :data:`MOST_COMMITS`."""
-        number = min(limit, MOST_COMMITS)
-        query = urlencode({"ref_name": branch, "per_page": number})
-        missing = (
-            f"{self._where(repo)} has no branch {branch}, or there is no such repository: check `repo` and `forge_url`"
-        )
-        path = f"{_path(repo)}/repository/commits?{query}"
-        found = await self.api.ask(path, list[_Commit], purpose=purpose, missing=missing)
-        return tuple(_commit(entry) for entry in found[:number])
-
     def _where(self, repo: str) -> str:
         return f"{repo} at {shown(self.site)}"
 
@@ -113,15 +94,4 @@ def _release(repo: str, found: _Release) -> RemoteRelease:
         notes=found.description or "",
         prerelease=_is_prerelease(found.tag_name),
         assets=tuple(Asset(name=link.name, url=link.direct_asset_url or link.url) for link in found.assets.links),
-    )
-
-
-def _commit(found: _Commit) -> Commit:
-    subject, _, message = found.message.partition("\n")
-    return Commit(
-        sha=found.id,
-        author=found.author_name,
-        date=str(int(found.committed_date.timestamp())) if found.committed_date else "",
-        subject=subject,
-        message=message.strip(),
     )

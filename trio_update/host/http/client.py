@@ -155,10 +155,20 @@ class Web:
     async def redirect_of(self, url: str) -> str | None:
         """The address that ``url`` redirects to, without following it; ``None`` when it doesn't.
 
-        Raises: Unreachable, BadAnswer (also for a redirect that would not be followed).
+        Raises: Unreachable (also when 20 s bring no answer), BadAnswer (also for a redirect that is not allowed).
         """
-        async with self._answer("GET", url, {}) as answer:
-            return _redirect(url, answer)
+        with _in_time(url):
+            async with self._answer("GET", url, {}) as answer:
+                return _redirect(url, answer)
+
+    async def status_of(self, url: str) -> int:
+        """The status that ``url`` answers with, redirects followed.
+
+        Raises: Unreachable (also when 20 s bring no answer), BadAnswer.
+        """
+        with _in_time(url):
+            async with self.stream("GET", url, redirects=20) as response:
+                return response.status
 
     @asynccontextmanager
     async def stream(
@@ -283,26 +293,6 @@ def _why(error: BaseException) -> str:
         below = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else cause.__cause__
         cause = below or cause.__context__
     return f"{found}; check the network and the proxy settings"
-
-
-async def redirect_of(url: str) -> str | None:
-    """The address that ``url`` redirects to, at once and without following it; ``None`` when it doesn't.
-
-    Raises: OperationFailed when the server cannot be reached.
-    """
-    with _in_time(url):
-        async with open_web() as web:
-            return await web.redirect_of(url)
-
-
-async def answers(url: str) -> str:
-    """Ask ``url`` once; empty when it answers with a status below 400, else why it is not well."""
-    try:
-        with _in_time(url):
-            async with open_web() as web, web.stream("GET", url, redirects=20) as response:
-                return "" if response.status < 400 else f"status {response.status}"
-    except OperationFailed as error:
-        return str(error)
 
 
 @contextmanager

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import trio
@@ -14,6 +11,7 @@ import trio
 from trio_update.errors import OperationFailed
 from trio_update.groups import unwrapped
 from trio_update.host.http.client import SIGN_OF_LIFE, BadAnswer, Headers, Response, Unreachable, Web, shown
+from trio_update.host.http.patience import back_off, date, number, retry_after
 from trio_update.host.http.sink import Digest, Sink
 from trio_update.host.threads import in_thread
 from trio_update.progress import Progress, Throttle, download_message
@@ -156,8 +154,7 @@ class _Transfer:
             raise Unreachable(f"{what} ({attempts} attempts); try again later") from error
         if after > LONGEST_WAIT:
             raise Unreachable(f"{what}; it asks to wait {after:.0f} s: try again then") from error
-        # Many clients that lost one server must not come back at the same moment.
-        seconds = after + 2.0 ** max(attempts, 1) * random.SystemRandom().uniform(0.5, 1.0)
+        seconds = max(after, 0.0) + back_off(max(attempts, 1))
         self._progress.say(f"Downloading {self._progress.name}: {error}; trying again in {seconds:.0f} s")
         await trio.sleep(seconds)
 
@@ -176,7 +173,7 @@ class _Transfer:
         """Decide what to do with an answer; afterwards its body belongs at the end of the file."""
         place = f"{shown(response.url)} answered {response.status} {response.reason}".rstrip()
         if response.status in _PASSING:
-            raise _Again(place, _retry_after(response))
+            raise _Again(place, retry_after(response.headers) or 0.0)
         if response.status == 206 and asked and self._continues(response):
             return
         if response.status in {206, 416} and asked:
@@ -189,7 +186,7 @@ class _Transfer:
         if self._sink.size:
             await self._restart()
         self._validator = _validator(response)
-        length = _number(response.headers.get("content-length", ""))
+        length = number(response.headers.get("content-length", ""))
         self._total = length if self._size is None else self._size
         if length is not None and self._size is not None and length != self._size:
             raise self._wrong_size(length)
@@ -202,8 +199,8 @@ class _Transfer:
         part, _, complete = rest.partition("/")
         first = part.partition("-")[0]
         same = response.headers.get("etag", self._validator) == self._validator or not self._validator.startswith('"')
-        fits = complete == "*" or self._total is None or _number(complete) == self._total
-        return unit.lower() == "bytes" and _number(first) == self._sink.size and fits and same
+        fits = complete == "*" or self._total is None or number(complete) == self._total
+        return unit.lower() == "bytes" and number(first) == self._sink.size and fits and same
 
     async def _receive(self, response: Response) -> None:
         """Write the body: while one piece is written and hashed in a thread, the next is received."""
@@ -263,36 +260,9 @@ def _validator(response: Response) -> str:
     tag = response.headers.get("etag", "")
     if tag:
         return tag if tag.startswith('"') else ""
-    modified, now = (response.headers.get(header, "") for header in ("last-modified", "date"))
-    try:
-        old = (parsedate_to_datetime(now) - parsedate_to_datetime(modified)).total_seconds() >= 1
-    except (ValueError, TypeError):
-        return ""
-    return modified if old else ""
-
-
-def _retry_after(response: Response) -> float:
-    """Seconds (RFC 9110, section 10.2.3); 0 when nothing useful is said.
-
-    A date is measured against the server's own: the clock of a small board may be wrong by years.
-    """
-    said = response.headers.get("retry-after", "").strip()
-    seconds = _number(said)
-    if seconds is not None:
-        return float(seconds)
-    try:
-        until = parsedate_to_datetime(said).timestamp()
-    except ValueError:
-        return 0.0
-    try:
-        now = parsedate_to_datetime(response.headers.get("date", "")).timestamp()
-    except ValueError:
-        now = time.time()
-    return max(0.0, until - now)
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+    said = response.headers.get("last-modified", "")
+    modified, now = date(said), date(response.headers.get("date", ""))
+    return said if modified is not None and now is not None and now - modified >= 1 else ""
 
 
 def _may_be_cut(response: Response) -> bool:

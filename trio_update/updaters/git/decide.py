@@ -13,7 +13,7 @@ from trio_update.host.git.folder import survey
 from trio_update.host.git.output import Settings
 from trio_update.host.git.repository import Report, Repository
 from trio_update.host.threads import in_thread
-from trio_update.updaters.base import Recover, Rollback, Target, Upgrade
+from trio_update.updaters.base import Recover, Rollback, Target, Tools, Upgrade
 from trio_update.updaters.git.change import look_at_change, look_at_disk, look_at_restore, no_change
 from trio_update.updaters.git.decision import (
     GitDecision,
@@ -50,7 +50,7 @@ class Decider:
     repository: Repository
     memory: Memory
     known: GitStatus
-    debug: bool
+    tools: Tools
     fetch: Report | None
 
     async def upgrade(self, request: Upgrade) -> GitDecision:
@@ -59,7 +59,7 @@ class Decider:
         fetch = self.fetch if not self.config.hold else None
         try:
             if fetch is not None:
-                await follow_move(self.config, self.repository)
+                await follow_move(self.config, self.repository, self.tools.http)
             submodules = await in_thread(os.path.exists, self.config.path / ".gitmodules")
             facts = await look(self.config, self.repository, self.memory, fetch=fetch, submodules=submodules)
             status = self._judged(facts)
@@ -163,7 +163,7 @@ class Decider:
         return decide_replacement(self.config, request, self.known, way)
 
     def _judged(self, facts: Facts) -> GitStatus:
-        return judge(self.config, facts, self.known, debug=self.debug)
+        return judge(self.config, facts, self.known, debug=self.tools.debug)
 
     def _unreadable(self, request: Upgrade | Rollback, failed: OperationFailed) -> GitDecision:
         why = "git cannot read the clone" if isinstance(failed, Corrupt) else str(failed).rstrip(".")

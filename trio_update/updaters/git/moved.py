@@ -6,12 +6,12 @@ from trio_update.errors import OperationFailed
 from trio_update.host.git.folder import survey
 from trio_update.host.git.output import read_address
 from trio_update.host.git.repository import Repository
-from trio_update.host.http.client import redirect_of
+from trio_update.host.http.client import Web
 from trio_update.host.threads import in_thread
 from trio_update.updaters.git.kind import GitRepoConfig
 
 
-async def follow_move(config: GitRepoConfig, repository: Repository) -> bool:
+async def follow_move(config: GitRepoConfig, repository: Repository, web: Web) -> bool:
     """Set the remote ``origin`` to the configured one if it still names ``moved_origin`` and that redirects there.
 
     Without the redirect nothing is done: a configuration copied from somewhere must not lead a clone to
@@ -26,7 +26,7 @@ async def follow_move(config: GitRepoConfig, repository: Repository) -> bool:
     if not current.startswith(("http://", "https://")):
         return False
     try:
-        target = await redirect_of(f"{current.rstrip('/')}/info/refs?service=git-upload-pack")
+        target = await web.redirect_of(f"{current.rstrip('/')}/info/refs?service=git-upload-pack")
     except OperationFailed:
         return False  # not reachable: the look that follows says so
     if target is None or not read_address(target.split("/info/refs")[0]).same_as(read_address(config.origin)):

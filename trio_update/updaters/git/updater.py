@@ -101,7 +101,7 @@ class GitRepo:
     async def check(self, known: AppStatus) -> GitStatus:
         assert isinstance(known, GitStatus), _OURS
         try:
-            await follow_move(self.config, self.repository)
+            await follow_move(self.config, self.repository, self.tools.http)
             facts = await look(self.config, self.repository, self._memory, fetch=_nobody)
         except Unreachable as failed:
             status = await self.inspect(replace(known, unreachable_since=None))
@@ -159,7 +159,7 @@ class GitRepo:
 
     async def decide(self, request: Request, known: AppStatus, *, fetch: Report | None = None) -> GitDecision:
         assert isinstance(known, GitStatus), _OURS
-        decider = Decider(self.config, self.repository, self._memory, known, self.tools.debug, fetch)
+        decider = Decider(self.config, self.repository, self._memory, known, self.tools, fetch)
         match request:
             case Upgrade():
                 return await decider.upgrade(request)
