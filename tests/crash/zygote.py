@@ -99,21 +99,21 @@ def redirect(log: str) -> None:
 
 
 def switch_recovery_off() -> None:
-    """Put a stand-in in the place of the function that settles journals, in every module that knows it."""
+    """Put a stand-in in the place of the function that resumes entries, in every module that knows it."""
     from trio_update.host.store import Store
     from trio_update.model import JobId
 
-    async def settle_nothing(journal: object, updaters: object, runner: object, store: Store, board: object) -> JobId:
+    async def resume_nothing(journal: object, updaters: object, runner: object, store: Store, board: object) -> JobId:
         return await store.last_job()
 
     knowing = [
         vars(module)
         for name, module in sys.modules.items()
-        if name.startswith("trio_update.engine.") and "settle_all" in vars(module)
+        if name.startswith("trio_update.engine.") and "resume_all" in vars(module)
     ]
-    assert len(knowing) > 1, "the engine settles journals by another name now"
+    assert len(knowing) > 1, "the engine resumes entries by another name now"
     for names in knowing:
-        names["settle_all"] = settle_nothing
+        names["resume_all"] = resume_nothing
 
 
 if __name__ == "__main__":

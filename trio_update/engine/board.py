@@ -40,7 +40,7 @@ class Board:
         self._shown = None
 
     def set_stuck(self, app: AppName, why: str | None) -> None:
-        """An app whose interrupted update could not be settled; ``None``: it is settled now."""
+        """An app whose interrupted update could not be undone; ``None``: it is whole now."""
         if why is None:
             self._stuck.pop(app, None)
         else:

@@ -8,7 +8,7 @@ because then a damaged database would take the undo records with it.  An entry g
         └── stages removed ──> (gone)
 
 An entry that this version cannot read, because it is damaged, was written by a newer version, or holds an effect that
-no known kind of app has, stays where it is: a later start that knows it settles it.  Until then its app cannot be
+no known kind of app has, stays where it is: a later start that knows it resumes it.  Until then its app cannot be
 updated in any way.  A hard recovery is no way out: which folders were exchanged and which are only staged stands in
 the entry alone, so that a fresh copy could take a half-changed folder's files for the user's, and a later start that
 knows the entry would undo it on top of the fresh copy.
@@ -51,7 +51,7 @@ class Phase(enum.StrEnum):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One app's part of a job.  ``attempts``: how many starts have tried to settle it."""
+    """One app's part of a job.  ``attempts``: how many starts have tried to undo or finish it."""
 
     schema: int = SCHEMA
     job: JobId
@@ -79,7 +79,7 @@ class _Header(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Unreadable:
-    """An entry that this version cannot settle.  ``app`` is empty when the entry does not tell it."""
+    """An entry that this version can neither undo nor finish.  ``app`` is empty when the entry does not tell it."""
 
     path: Path
     app: str
@@ -97,15 +97,15 @@ class Unreadable:
         """What a person can do about it."""
         shown = os.fsencode(self.path).decode(errors="backslashreplace")
         return (
-            f"An interrupted job ({self.job or 'unknown'}) cannot be settled, because its journal entry {shown} "
-            f"cannot be used: {self.why}. Start a trio-update that knows it; or see by hand that the app is whole, "
-            "remove that file, and recover the app"
+            f"An interrupted job ({self.job or 'unknown'}) can neither be undone nor finished, because its journal "
+            f"entry {shown} cannot be used: {self.why}. Start a trio-update that knows it; or see by hand that the app "
+            "is whole, remove that file, and recover the app"
         )
 
 
 @dataclass(frozen=True)
 class Contents:
-    """All that is not settled, oldest first."""
+    """All that is open, oldest first."""
 
     entries: tuple[Entry, ...]
     unreadable: tuple[Unreadable, ...]
@@ -138,11 +138,11 @@ class Journal:
         return await in_thread(self._path(entry.job, entry.app).exists)
 
     async def load(self) -> tuple[Entry, ...]:
-        """The entries that can be settled, oldest first.  Raises: FileTrouble."""
+        """The entries that can be resumed, oldest first.  Raises: FileTrouble."""
         return (await self.read()).entries
 
     async def read(self) -> Contents:
-        """Everything that is not settled.  Raises: FileTrouble when the folder cannot be read."""
+        """Everything that is open.  Raises: FileTrouble when the folder cannot be read."""
         return await in_thread(self._read)
 
     def _read(self) -> Contents:

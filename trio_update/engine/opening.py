@@ -22,7 +22,7 @@ from trio_update.engine.lane import JobRunner
 from trio_update.engine.lifetime import HostErrors, Lifetime
 from trio_update.engine.manager import Manager, Parts
 from trio_update.engine.records import Records
-from trio_update.engine.recovery import settle_all
+from trio_update.engine.recovery import resume_all
 from trio_update.engine.refresh import Refresher
 from trio_update.engine.routine import Routine
 from trio_update.engine.startup import (
@@ -179,7 +179,7 @@ async def _with_tools(options: _Options, runner: Runner) -> AsyncIterator[Manage
         saved = data_path / "trio_update" / "saved"
         means = Means(journal, Records(board, store), tools, options.services, options.gate, saved)
         changed = await restore(config, kind_of, store, board, updaters)
-        last_id = await settle_all(journal, updaters, tools, store, board)
+        last_id = await resume_all(journal, updaters, tools, store, board)
         async with _at_work(options, _Made(means, updaters, board, store, last_id), changed) as manager:
             yield manager
 

@@ -1,4 +1,4 @@
-"""What a start does before it serves: every journal that a former server left open is settled."""
+"""What a start does before it serves: every entry that a former server left open is undone or finished."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from trio_update.updaters.base import Tools, Updater
 _log = logging.getLogger(__name__)
 
 
-async def settle_all(
+async def resume_all(
     journal: Journal, updaters: Mapping[AppName, Updater], tools: Tools, store: Store, board: Board
 ) -> JobId:
-    """Settle every entry, one app after another; one that fails makes its app stuck and stops nobody else.
+    """Undo or finish every entry, one app after another; one that fails makes its app stuck and stops nobody else.
 
     Then removes what killed commands left in the other apps.  Returns the highest job id that was ever given.
     """
@@ -43,7 +43,7 @@ async def settle_all(
         elif entry.attempts >= MAX_ATTEMPTS:
             _give_up(entry, _tried_enough(entry), board)
         else:
-            await _settle_one(journal, entry, updaters[entry.app], tools, store, board)
+            await _resume_one(journal, entry, updaters[entry.app], tools, store, board)
     for app, updater in updaters.items():
         if app in blocked:
             continue
@@ -65,14 +65,14 @@ def _tell_unreadable(bad: Unreadable, updaters: Mapping[AppName, Updater], board
     return concerned
 
 
-async def _settle_one(
+async def _resume_one(
     journal: Journal, entry: Entry, updater: Updater, tools: Tools, store: Store, board: Board
 ) -> None:
     log: list[str] = []
     record = await store.job(entry.job)
     # It had ended by itself, and only could not clean up.
     told = record is not None and any(app.name == entry.app and app.outcome is Outcome.SUCCEEDED for app in record.apps)
-    _log.warning("%s: settling an update that was interrupted (%s)", entry.app, entry.phase)
+    _log.warning("%s: undoing or finishing an update that was interrupted (%s)", entry.app, entry.phase)
     if entry.phase is Phase.COMMITTED and not told:
         # Before the entry is closed: a kill right behind it would forget the way back.
         board.set_earlier(entry.app, _earlier(board, entry))
@@ -107,7 +107,7 @@ def _give_up(entry: Entry, why: str, board: Board) -> None:
         return
     why = why.rstrip(".")
     board.set_stuck(
-        entry.app, f"An interrupted {entry.kind} (job {entry.job}) could not be settled: {why}. Recover the app."
+        entry.app, f"An interrupted {entry.kind} (job {entry.job}) could not be undone: {why}. Recover the app."
     )
 
 

@@ -82,7 +82,7 @@ class Builder:
         tree = self.stage / "tree"
         self.source.tell(f"Unpacking {obtained.name}")
         unpack(archive, tree, obtained.name)
-        version = self._settle_version(tree, obtained.version)
+        version = self._final_version(tree, obtained.version)
         if not in_place:
             self._refuse_new_dependencies(tree, version)
         shelved = list(make_ready(obtained, version, self.turn))
@@ -139,7 +139,7 @@ class Builder:
         if why := immovable(self.seen, sight):
             raise OperationFailed(why[0])
 
-    def _settle_version(self, tree: Path, tag: str) -> str:
+    def _final_version(self, tree: Path, tag: str) -> str:
         """What the folder will say its version is; the tag's, even if the authors forgot to write it there."""
         try:
             info = read_release_info(tree, web=self.config.has_old_marks)

@@ -164,7 +164,7 @@ async def _gather(begun: list[str | Pending | None]) -> str | None:
     """Await what is pending, all at the same time; the replies keep the order of the requests."""
     replies: list[str | None] = [None] * len(begun)
 
-    async def settle(place: int, pending: Pending) -> None:
+    async def finish(place: int, pending: Pending) -> None:
         replies[place] = await pending
 
     async with trio.open_nursery() as nursery:
@@ -172,7 +172,7 @@ async def _gather(begun: list[str | Pending | None]) -> str | None:
             if isinstance(reply, str) or reply is None:
                 replies[place] = reply
             else:
-                nursery.start_soon(settle, place, reply)
+                nursery.start_soon(finish, place, reply)
     return _batch_reply(reply for reply in replies if reply is not None)
 
 

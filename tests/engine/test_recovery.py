@@ -178,7 +178,7 @@ async def test_what_cannot_be_settled_is_told_and_tried_again_by_a_recovery(site
         async with site.manager() as (manager, _):
             status = manager.status().version_info[ONE]
             assert not status.is_valid
-            assert "could not be settled" in status.warnings[-1]
+            assert "could not be undone" in status.warnings[-1]
             with pytest.raises(Refused) as caught:
                 await manager.upgrade("one", who="test")
             assert caught.value.reason is Reason.STUCK
@@ -278,7 +278,7 @@ async def test_what_is_no_entry_stops_nobody(site: Site, caplog: pytest.LogCaptu
     async with site.manager() as (manager, _):
         assert manager.status().version_info[ONE].is_valid
     assert len(list(journal.iterdir())) == 3
-    assert len([record for record in caplog.records if "cannot be settled" in record.message]) == 3
+    assert len([record for record in caplog.records if "can neither be undone nor finished" in record.message]) == 3
     caplog.text.encode()
 
 
