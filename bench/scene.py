@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from trio_update.demo import repos
+from trio_update.demo.git import git
 
 APPS = 12
 
@@ -50,7 +51,7 @@ class Scene:
                 f"[update_manager {app.name}]",
                 "type: git_repo",
                 f"path: {app.path}",
-                f"origin: {repos.git('remote', 'get-url', 'origin', cwd=app.path)}",
+                f"origin: {git('remote', 'get-url', 'origin', cwd=app.path)}",
                 f"channel: {app.channel}",
                 "is_system_service: False",
             ]

@@ -413,6 +413,7 @@ async def test_a_refused_handshake(status: int, hint: str) -> None:
         ["upgrade", "--plan", "0123456789abcdef"],
         ["history", "--limit", "0"],
         ["status", "--nonsense"],
+        ["recover", "klipper", "--deps"],
         [],
     ],
 )

@@ -11,8 +11,9 @@ import pytest
 import trio
 import trio.testing
 
+from trio_update.demo.git import git_environment
 from trio_update.demo.gitserver import Behaviour, GitServer, serve_git
-from trio_update.demo.repos import Tag, Upstream, add_commits, clone, git_environment, make_upstream
+from trio_update.demo.repos import Tag, Upstream, add_commits, clone, make_upstream
 from trio_update.errors import CommandFailed
 from trio_update.host.processes.runner import Runner
 
@@ -33,7 +34,7 @@ async def server(upstream: Upstream) -> AsyncIterator[GitServer]:
 
 async def git(*arguments: str, cwd: Path, trace: bool = False) -> str:
     """What git wrote; it is killed when this is cancelled."""
-    environment = git_environment() | ({"GIT_TRACE_CURL": "1"} if trace else {})
+    environment = git_environment(cwd) | ({"GIT_TRACE_CURL": "1"} if trace else {})
     done = await Runner("tests").run(("git", "-c", "gc.auto=0", *arguments), cwd=cwd, env=environment)
     return (done.stdout + done.stderr).decode(errors="replace").strip()
 

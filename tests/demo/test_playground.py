@@ -13,8 +13,9 @@ import trio.testing
 
 from tests.support.cli import piped_cli, run_cli
 from tests.support.playground_client import playground, started
+from trio_update.demo.git import git
 from trio_update.demo.gitserver import serve_git
-from trio_update.demo.repos import clone, git, make_upstream
+from trio_update.demo.repos import clone, make_upstream
 from trio_update.demo.site import SLOW, Site, keep_slow_busy
 
 # Version, remote version, commits behind, valid.  The history's tags are described in trio_update.demo.repos.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from trio_update.demo.git import git
 from trio_update.demo.repos import (
     BEHIND,
     STANDARD_COMMITS,
@@ -18,7 +19,6 @@ from trio_update.demo.repos import (
     add_commits,
     clone,
     corrupt,
-    git,
     make_clone,
     make_upstream,
 )

@@ -157,8 +157,8 @@ async def test_a_circle_of_redirects_is_named_as_one(web: Web) -> None:
         ("https://a.example/", "ftp://a.example/", "neither http nor https"),
         ("http://a.example/", "file:///etc/passwd", "neither http nor https"),
         ("http://a.example/", "javascript:alert(1)", "neither http nor https"),
-        ("http://a.example/", "http://a.example:hunter2/", "an address that is none"),
-        ("http://a.example/", "http://u:hunter2@[::1/", "an address that is none"),
+        ("http://a.example/", "http://a.example:hunter2/", "something that is not an address"),
+        ("http://a.example/", "http://u:hunter2@[::1/", "something that is not an address"),
     ],
 )
 def test_where_a_redirect_may_lead(current: str, location: str, found: str) -> None:
@@ -353,8 +353,8 @@ async def test_no_proxy_is_heeded(web: Web, monkeypatch: pytest.MonkeyPatch) -> 
     ("name", "value", "told"),
     [
         ("all_proxy", f"socks5://ada:{SECRET}@127.0.0.1:1", "socksio"),
-        ("http_proxy", f"gopher://ada:{SECRET}@127.0.0.1:1", "is no address"),
-        ("http_proxy", f"http://127.0.0.1:{SECRET}", "is no address"),
+        ("http_proxy", f"gopher://ada:{SECRET}@127.0.0.1:1", "is not an address"),
+        ("http_proxy", f"http://127.0.0.1:{SECRET}", "is not an address"),
         ("SSL_CERT_FILE", "/nowhere/cert.pem", "certificates"),
     ],
 )

@@ -12,8 +12,8 @@ import httpx
 import jsonschema
 import trio
 
+from trio_update.demo.git import git_environment
 from trio_update.demo.github.server import GitHub, SimAsset, SimRelease, serve_github
-from trio_update.demo.repos import git_environment
 from trio_update.host.processes.runner import Runner
 
 REPO = "ada/panel"
@@ -77,6 +77,6 @@ async def asset_link(client: httpx.AsyncClient, name: str = "panel.zip") -> str:
 async def ls_remote(url: str, *options: str, cwd: Path, version: int = 2) -> dict[str, str]:
     """What real git is told: hashes by reference."""
     argv = ("git", "-c", f"protocol.version={version}", "ls-remote", *options, url)
-    done = await Runner("tests").run(argv, cwd=cwd, env=git_environment())
+    done = await Runner("tests").run(argv, cwd=cwd, env=git_environment(cwd))
     pairs = [line.split("\t") for line in done.stdout.decode().splitlines()]
     return {reference: sha for sha, reference in pairs}

@@ -24,7 +24,7 @@ DONE, FAILED, USAGE, UNREACHABLE, REFUSED, ABORTED, INTERRUPTED = 0, 1, 2, 3, 4,
 _NOT_REFUSALS = frozenset({Reason.UNKNOWN_APP, Reason.UNKNOWN_JOB, Reason.BAD_VERSION, Reason.NOT_SUPPORTED})
 _REFUSALS = frozenset(str(reason) for reason in Reason if reason not in _NOT_REFUSALS)
 
-# Control sequences of ECMA-48 §5.4, colours above all: build tools write them, and nobody wants to read them.
+# Control sequences of ECMA-48 §5.4, colours above all: build tools write them, and as text they are noise.
 _SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 # Line and paragraph separators, control, format and surrogate characters.  Cf holds the changes of direction that can
 # make a line read as another; emoji lose their joiners, which is bearable.
@@ -88,7 +88,7 @@ class Output(Protocol):
         """An answer: ``document`` as it came, ``report`` for a reader."""
 
     def event(self, document: object) -> None:
-        """Something that is told in JSON while it happens, as a line of its own."""
+        """Tell something in JSON while it happens, as a line of its own."""
 
     def live(self, *, prefixed: bool) -> AbstractContextManager[Display]:
         """Show messages as they come; ``prefixed`` with the application they belong to."""

@@ -19,8 +19,8 @@ from pathlib import Path
 import h11
 import trio
 
+from trio_update.demo.git import git_environment
 from trio_update.demo.http1 import LARGEST_BODY, Connection, Headers, Request
-from trio_update.demo.repos import git_environment
 from trio_update.errors import OperationFailed
 from trio_update.host.processes.runner import Runner
 
@@ -208,7 +208,9 @@ class _Exchange:
         # Git's own words about a folder that is not there differ from version to version ("dubious ownership").
         if not await trio.Path(path).is_dir():
             raise _Refusal(404, f"There is no repository {self._name}.")
-        environment = git_environment() | {"GIT_PROTOCOL": protocol if _PROTOCOL.fullmatch(protocol) else None}
+        environment = git_environment(self._server.root) | {
+            "GIT_PROTOCOL": protocol if _PROTOCOL.fullmatch(protocol) else None
+        }
         argv = ("git", *_OPTIONS, "upload-pack", "--strict", "--stateless-rpc", *options, str(path))
         try:
             done = await self._runner.run(argv, cwd=self._server.root, env=environment, stdin=stdin, check=False)

@@ -7,20 +7,16 @@ All functions block; asynchronous callers put them into a thread.  They raise :c
 from __future__ import annotations
 
 import enum
-import os
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trio_update.errors import CommandFailed
+from trio_update.demo.git import COMMITTER, FIRST_DATE, git
 
 Files = Mapping[str, bytes]
 
-_FIRST_DATE = 1_700_000_000
 _SPACING = 3600
-_AUTHORS = ("Ada Lovelace <ada@example.org>", "Grace Hopper <grace@example.org>", "Bódog Őry <bodog@example.org>")
-_COMMITTER = _AUTHORS[0]
+_AUTHORS = (COMMITTER, "Grace Hopper <grace@example.org>", "Bódog Őry <bodog@example.org>")
 _PARTS = 8
 # A file lives this many commits, so that every longer stretch of history adds, changes and removes files.
 _LIFETIME = 5
@@ -82,47 +78,6 @@ class Upstream:
         git("fast-import", "--quiet", cwd=self.path, stdin=stream)
 
 
-def git_environment() -> dict[str, str | None]:
-    """What git gets laid over the environment (None takes a variable out): nobody's configuration, a fixed author."""
-    name, _, address = _COMMITTER.partition(" <")
-    foreign = dict.fromkeys((key for key in os.environ if key.startswith("GIT_")), None)
-    return foreign | {
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_ASKPASS": "",
-        "GIT_AUTHOR_NAME": name,
-        "GIT_AUTHOR_EMAIL": address.rstrip(">"),
-        "GIT_AUTHOR_DATE": f"{_FIRST_DATE} +0000",
-        "GIT_COMMITTER_NAME": name,
-        "GIT_COMMITTER_EMAIL": address.rstrip(">"),
-        "GIT_COMMITTER_DATE": f"{_FIRST_DATE} +0000",
-        "LC_ALL": "C",
-        # Upstreams are on this machine; a proxy could not reach them.
-        "NO_PROXY": "*",
-        "no_proxy": "*",
-    }
-
-
-def git(*arguments: str, cwd: Path, stdin: bytes = b"") -> str:
-    """Run git in ``cwd`` in :func:`git_environment` and return what it wrote, without white space around it.
-
-    Raises:
-        CommandFailed: it did not end with status 0.
-    """
-    # Background maintenance would still be at work when the caller removes the folder.
-    argv = ("git", "-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "advice.detachedHead=false", *arguments)
-    laid_over: dict[str, str | None] = {**os.environ, **git_environment()}
-    environment = {key: value for key, value in laid_over.items() if value is not None}
-    # A session of its own: Ctrl-C in the terminal is for us, and a git killed by it would look like a failure.
-    done = subprocess.run(
-        argv, cwd=cwd, input=stdin, capture_output=True, env=environment, check=False, start_new_session=True
-    )
-    if done.returncode:
-        raise CommandFailed(argv, done.returncode, (done.stderr or done.stdout).decode(errors="replace"))
-    return done.stdout.decode(errors="replace").strip()
-
-
 def make_upstream(
     path: Path,
     *,
@@ -173,9 +128,9 @@ def _extend(upstream: Upstream, before: int, count: int, tags: Sequence[Tag], fi
 
 def _commit(branch: str, number: int, before: int, files: Files) -> bytes:
     """One commit in the language of git-fast-import(1)."""
-    date = f"{_FIRST_DATE + number * _SPACING} +0000"
+    date = f"{FIRST_DATE + number * _SPACING} +0000"
     head = f"commit refs/heads/{branch}\nmark :{number}\nauthor {_AUTHORS[number % len(_AUTHORS)]} {date}\n"
-    stream = f"{head}committer {_COMMITTER} {date}\n".encode() + _data(_message(number).encode())
+    stream = f"{head}committer {COMMITTER} {date}\n".encode() + _data(_message(number).encode())
     if number == before + 1 and before:
         stream += f"from refs/heads/{branch}^0\n".encode()
     for name, content in {**dict(_contents(number)), **files}.items():
@@ -198,14 +153,14 @@ def _message(number: int) -> str:
     subject = f"part {number % _PARTS}: add step {number}"
     if number % 2:
         return f"{subject}\n"
-    return f"{subject}\n\nThe total was short of {number}.\nIt is not any more.\n\nSigned-off-by: {_COMMITTER}\n"
+    return f"{subject}\n\nThe total was short of {number}.\nIt is not any more.\n\nSigned-off-by: {COMMITTER}\n"
 
 
 def _tag(tag: Tag, commit: str) -> bytes:
     if not tag.annotated:
         return f"reset refs/tags/{tag.name}\nfrom {commit}\n\n".encode()
-    date = _FIRST_DATE + tag.commit * _SPACING + 60
-    head = f"tag {tag.name}\nfrom {commit}\ntagger {_COMMITTER} {date} +0000\n"
+    date = FIRST_DATE + tag.commit * _SPACING + 60
+    head = f"tag {tag.name}\nfrom {commit}\ntagger {COMMITTER} {date} +0000\n"
     return head.encode() + _data(f"Release {tag.name}\n".encode())
 
 
@@ -225,7 +180,7 @@ def clone(
     """Clone into ``target``, as if ``behind`` commits ago: what came later is not there, neither objects nor tags.
 
     ``url`` is where the clone fetches from (default: the upstream's path, as a ``file`` URL).  ``depth`` makes it
-    shallow.  The clone stays behind only as long as nobody fetches.
+    shallow.  The clone stays behind until the next fetch.
     """
     url = url or upstream.path.as_uri()
     commit = upstream.commits()[-1 - behind]

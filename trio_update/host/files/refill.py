@@ -66,7 +66,7 @@ class _Emptier:
             names = os.listdir(folder)
         self._empty_of(names, below)
         if shut and not _is_folder(os.path.join(self._source, below)):
-            # Nothing is copied into it, and so nobody else shuts it again.
+            # Nothing is copied into it, so that no copy shuts it again.
             with translated("shut", folder):
                 os.chmod(folder, mode)
 

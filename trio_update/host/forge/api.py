@@ -36,8 +36,8 @@ class _Said(msgspec.Struct):
 class Api:
     """The API at ``base``.
 
-    ``turn`` is shared by all that ask the same host.  ``forbids``: a 403 means that something is forbidden; on GitHub
-    it is how its limits are told.  A token goes to the host of ``base`` alone.
+    ``turn`` is shared by all that ask the same host.  ``forbids``: a 403 means that something is forbidden; GitHub
+    tells its limits that way.  A token goes to the host of ``base`` alone.
     """
 
     base: str
@@ -56,7 +56,7 @@ class Api:
         self._host = urlsplit(self.base).netloc.rpartition("@")[2]
 
     async def load(self) -> None:
-        """Bring back the budget of another process; a token that cannot be read is told when it is needed."""
+        """Bring back the budget of another process; a token that cannot be read is reported when it is needed."""
         try:
             token = await self._token()
         except OperationFailed:

@@ -2,7 +2,7 @@
 
 https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api (what to do when limited)
 
-Time here is Trio's clock, which nobody sets; the forge's times are turned into durations by its own ``Date``.  A
+Time here is Trio's clock, which cannot be set; the forge's times are turned into durations by its own ``Date``.  A
 Raspberry Pi has no clock battery: it starts somewhere in the past and jumps to the present in the middle of a request.
 """
 

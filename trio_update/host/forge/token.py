@@ -1,4 +1,4 @@
-"""The token for GitHub, out of a file of the user's.  It is told to nobody: not in errors, not in the log."""
+"""The token for GitHub, out of a file of the user's.  It stays here: no error and no log quotes it."""
 
 from __future__ import annotations
 

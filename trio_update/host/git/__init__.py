@@ -1,1 +1,1 @@
-"""One git repository: what it says, what it is told, what mends it."""
+"""One git repository: what it says, how it is asked, what mends it."""

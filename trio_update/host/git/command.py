@@ -21,7 +21,7 @@ _HARDENING = (
     ("core.quotePath", "false"),
     ("protocol.ext.allow", "never"),
     ("log.showSignature", "false"),
-    # git's automatic maintenance detaches itself with setsid: nobody could end or reap it.
+    # git's automatic maintenance detaches itself with setsid, and could neither be ended nor reaped.
     ("gc.auto", "0"),
     ("maintenance.auto", "false"),
     ("advice.detachedHead", "false"),

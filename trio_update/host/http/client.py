@@ -62,7 +62,7 @@ def next_address(current: str, location: str) -> str:
     try:
         target = httpx.URL(current).join(location)
     except (httpx.InvalidURL, ValueError):
-        raise BadAnswer(f"{shown(current)} redirects to an address that is none") from None
+        raise BadAnswer(f"{shown(current)} redirects to something that is not an address") from None
     if target.scheme not in {"http", "https"} or not target.host:
         raise BadAnswer(f"{shown(current)} redirects to {shown(str(target))}, which is neither http nor https")
     if target.scheme == "http" and httpx.URL(current).scheme == "https":
@@ -248,8 +248,10 @@ def _client() -> httpx.AsyncClient:
     except ImportError as error:  # httpx wants another package for SOCKS
         raise OperationFailed("the environment names a SOCKS proxy, which needs the Python package socksio") from error
     except (ValueError, httpx.InvalidURL):
-        # Not told what is wrong with it: a proxy's address may hold a password.
-        raise OperationFailed("a proxy of the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) is no address") from None
+        # The reason is left out, because it quotes the address, which may hold a password.
+        raise OperationFailed(
+            "a proxy of the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) is not an address"
+        ) from None
     except OSError as error:
         raise OperationFailed(
             f"cannot read the certificates (SSL_CERT_FILE, SSL_CERT_DIR): {error.strerror or error}"

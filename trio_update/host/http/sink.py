@@ -14,7 +14,7 @@ from trio_update.host.http.client import shown
 
 @dataclass(frozen=True)
 class Digest:
-    """What a file should hash to.  An empty ``algorithm``: nobody says."""
+    """What a file should hash to.  An empty ``algorithm``: the forge does not say."""
 
     algorithm: str
     hex: str

@@ -159,7 +159,7 @@ def _start(argv: tuple[str, ...], cwd: Path | None, environment: dict[str, str],
     # Popen is called in the event loop on purpose: it holds the GIL from fork to exec, so that a thread would
     # cost a hand-over and buy nothing.
     try:
-        # An anonymous file instead of a pipe: nobody has to feed it, and it cannot block or break.
+        # An anonymous file instead of a pipe: it needs no task to feed it, and cannot block or break.
         with _anonymous_file(stdin) if stdin else contextlib.nullcontext(subprocess.DEVNULL) as source:
             process = subprocess.Popen(
                 argv,
@@ -302,7 +302,7 @@ class _Command:
         return False
 
     def _signal(self, number: signal.Signals) -> None:
-        # Only called when `_gone()` was False: a leader or a member that nobody but us can reap keeps the group's
+        # Only called when `_gone()` was False: a leader or a member that only we can reap keeps the group's
         # number from being given to someone else.  A group that is another user's (sudo) cannot be signalled.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)

@@ -85,7 +85,7 @@ def _kill_marked(owner: str) -> dict[int, int]:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             pidfd = os.pidfd_open(pid)
             # Looked at again with the descriptor held: should the number have changed hands in between, one of
-            # the two looks fails or the descriptor's process is gone, and the signal reaches nobody.
+            # the two looks fails or the descriptor's process is gone, and the signal reaches no other process.
             if _is_marked(pid, mark):
                 killed[pid] = pidfd
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)

@@ -173,7 +173,7 @@ async def _listening_socket(
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         # Accepted sockets inherit all of these.  The user time-out ends connections whose client acknowledges nothing
-        # or keeps its window shut while nobody here is sending; keep-alive finds clients that lost their power.
+        # or keeps its window shut while nothing is being sent; keep-alive finds clients that lost their power.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(limits.send_seconds * 1000))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -241,7 +241,7 @@ class _AppTasks(TaskGroup):
                 with suppress(trio.BrokenResourceError):
                     await to_app.send(message)
             except trio.BrokenResourceError:
-                pass  # the handler has ended: nobody is left to be told
+                pass  # the handler has ended and reads no more
 
         return put
 
