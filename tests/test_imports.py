@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "trio_update"
 # Each knows what stands before it, and nothing behind it.
 FLOORS = (
-    {"", "errors", "groups", "progress", "versions"},
+    {"", "errors", "groups", "logs", "progress", "text", "versions"},
     {"model"},
     {"events"},
     {"config"},
@@ -67,7 +67,7 @@ def test_every_room_has_its_floor() -> None:
     assert rooms - {"__pycache__", "__init__"} <= set().union(*FLOORS)
 
 
-@pytest.mark.parametrize("room", ["errors", "model", "events", "progress", "versions", "config"])
+@pytest.mark.parametrize("room", ["errors", "model", "events", "progress", "text", "versions", "config"])
 def test_values_do_no_input_and_output_of_their_own(room: str) -> None:
     files = [PACKAGE / f"{room}.py"] if (PACKAGE / f"{room}.py").exists() else list((PACKAGE / room).glob("*.py"))
     for file in files:

@@ -7,15 +7,23 @@ in :mod:`trio_update.host`.  Codes of HTTP and JSON-RPC are given in :mod:`trio_
 from __future__ import annotations
 
 import enum
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trio_update.text import without_secrets
+
 
 class TrioUpdateError(Exception):
-    """Base of everything this package raises on purpose.  ``str()`` of it is a sentence for the user."""
+    """Base of everything this package raises on purpose.  ``str()`` of it is a sentence for the user.
+
+    Errors are shown to clients, kept in the history and written to logs, so no secret of an address gets into one:
+    see :func:`trio_update.text.without_secrets`.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(without_secrets(message))
 
 
 class Reason(enum.StrEnum):
@@ -82,7 +90,7 @@ class CommandFailed(OperationFailed):
     def __init__(self, argv: Sequence[str], returncode: int, output: str) -> None:
         self.argv = tuple(argv)
         self.returncode = returncode
-        self.output = _without_secrets(output.strip())
+        self.output = without_secrets(output.strip())
         ended = f"was killed by signal {-returncode}" if returncode < 0 else f"ended with status {returncode}"
         said = f": {self.output}" if self.output else " and said nothing"
         super().__init__(f"`{shlex.join(_brief(self.argv))}` {ended}{said}")
@@ -125,17 +133,12 @@ class StartFailed(TrioUpdateError):
 
 
 def _brief(argv: Sequence[str]) -> list[str]:
-    """Leave out the ``-c key=value`` pairs that every git command carries, they hide what was asked; and passwords."""
+    """Leave out the ``-c key=value`` pairs that every git command carries, they hide what was asked."""
     brief: list[str] = []
     items = iter(argv)
     for item in items:
         if item == "-c" and argv[0] == "git":
             next(items, None)
         else:
-            brief.append(_without_secrets(item))
+            brief.append(item)
     return brief
-
-
-def _without_secrets(text: str) -> str:
-    """A URL may carry a password or a token; errors are shown to clients and written to logs."""
-    return re.sub(r"(?<=://)[^/@\s]+:[^/@\s]+@", "", text)

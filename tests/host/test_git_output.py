@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.upstream import Upstream, git
-from trio_update.host.git.output import CommitLog, read_address, read_commit, read_status, without_password
+from trio_update.host.git.output import CommitLog, read_address, read_commit, read_status
 from trio_update.host.git.repository import Repository
 from trio_update.host.processes.runner import Runner
 
@@ -47,14 +47,6 @@ def test_one_repository_has_many_addresses() -> None:
 @given(st.text(max_size=60))
 def test_no_address_is_too_odd(url: str) -> None:
     read_address(url)
-    without_password(url)
-
-
-def test_passwords_are_not_shown() -> None:
-    assert without_password("https://me:secret@example.org/a.git") == "https://example.org/a.git"
-    assert without_password("https://token@example.org/a.git") == "https://example.org/a.git"
-    assert without_password("ssh://git@example.org/a.git") == "ssh://git@example.org/a.git"
-    assert without_password("git@example.org:a/b.git") == "git@example.org:a/b.git"
 
 
 async def test_every_kind_of_change_is_read(tmp_path: Path) -> None:

@@ -327,7 +327,7 @@ async def test_what_http_does_not_allow_is_refused_without_its_secrets(
     ("url", "told"),
     [
         ("https://ada:pw@host:1/p/q?x=1#y", "https://host:1/p/q"),
-        ("https://host/\x1b[31m", "https://host/?[31m"),
+        ("https://host/\x1b[31m", r"https://host/\x1b[31m"),
         ("https://host/" + "x" * 500, "https://host/" + "x" * 186 + "…"),
     ],
 )

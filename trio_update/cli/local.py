@@ -12,9 +12,11 @@ from trio_update.cli.output import DONE, FAILED, Output, choose_output, clean, s
 from trio_update.cli.report import Cell, Grid, Line, Report, Tone
 from trio_update.config import AppConfig, Config, ConfigInvalid, DisabledApp, Problem
 from trio_update.errors import DataPathHeld, StartFailed
+from trio_update.logs import get_logger
+from trio_update.text import without_secrets
 from trio_update.updaters.kinds import Kind, KindInvalid, installed_kinds, load_config
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 def check(path: Path, *, json: bool) -> int:
@@ -90,7 +92,7 @@ class _CleanFormatter(logging.Formatter):
     """What git and pip said ends up in the log, and logs are read on terminals."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return clean(super().format(record), lines=True)
+        return clean(without_secrets(super().format(record)), lines=True)
 
 
 def _log_to_stderr(*, debug: bool) -> None:

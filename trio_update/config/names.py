@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from trio_update.text import printable as printable  # noqa: PLC0414 - other modules of this room take it from here
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _APP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_. -]*")
 _HOST_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?")
@@ -24,12 +26,6 @@ APP_NAME_LIMIT = 64
 def has_control(text: str) -> bool:
     """Whether a character of `text` is a control character (C0, DEL, C1), line ends and tabs among them."""
     return _CONTROL.search(text) is not None
-
-
-def printable(text: str, limit: int = 60) -> str:
-    """`text` made fit for a message: control and other unprintable characters escaped, shortened to `limit`."""
-    shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text[: limit + 1])
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
 def check_app_name(name: str) -> str | None:

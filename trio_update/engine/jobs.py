@@ -15,6 +15,7 @@ from trio_update.errors import Reason, Refused, TrioUpdateError
 from trio_update.events import JobEnded, JobMessage, JobProgress, JobStarted
 from trio_update.model import AppName, AppOutcome, JobId, JobKind, JobRecord, JobView, Outcome
 from trio_update.progress import Progress, read_progress
+from trio_update.text import without_secrets
 from trio_update.updaters.base import Request
 
 KEPT_LINES = 2000
@@ -77,6 +78,8 @@ class JobRun:
 
     def report(self, message: str) -> None:
         """Tell everyone; of progress, what can be read."""
+        # What git, pip and servers say passes here on its way to clients, the history and logs.
+        message = without_secrets(message)
         progress = read_progress(message)
         if progress is not None and self._is_too_soon(progress):
             return

@@ -6,7 +6,6 @@ What must survive a power cut in the middle of an update is not here but in the 
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -18,9 +17,10 @@ import msgspec
 import trio
 
 from trio_update.errors import OperationFailed, StartFailed
+from trio_update.logs import get_logger
 from trio_update.model import AppName, JobId, JobRecord, Release
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 T = TypeVar("T")
 KEPT_JOBS = 500
 KEPT_ANSWERS = 256

@@ -7,6 +7,7 @@ import unicodedata
 from pathlib import Path
 
 from trio_update.errors import OperationFailed
+from trio_update.text import printable
 
 MAX_ENTRIES = 100_000
 MAX_PATH = 4096
@@ -33,9 +34,7 @@ class BadArchive(OperationFailed):
 
 def shown(name: bytes) -> str:
     """``name`` for a message: what is not UTF-8 or would not print is escaped, a long one is shortened."""
-    text = name[:1024].decode(errors="backslashreplace")
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return text if len(text) <= 300 and len(name) <= 1024 else f"{text[:300]}…"
+    return printable(name[:2048].decode(errors="backslashreplace"), 300)
 
 
 def fault_of(name: bytes) -> str | None:

@@ -16,7 +16,7 @@ from trio_update.host.forge.base import NoSuchRelease, Purpose
 from trio_update.host.forge.budget import Budget, Saved
 from trio_update.host.forge.memory import Memory, digest_of
 from trio_update.host.forge.token import TokenFile
-from trio_update.host.http.client import BadAnswer, Response, Unreachable, Web, printable, shown
+from trio_update.host.http.client import BadAnswer, Response, Unreachable, Web, shown
 
 LARGEST = 8 * 1024 * 1024
 """Bytes of an answer."""
@@ -109,7 +109,7 @@ class Api:
             try:
                 value = msgspec.json.decode(body, type=kind)
             except _UNDECODABLE as error:
-                raise BadAnswer(f"{shown(url)} answered {_kind_of(body)}: {printable(str(error))}") from None
+                raise BadAnswer(f"{shown(url)} answered {_kind_of(body)}: {shown(str(error))}") from None
             if etag := response.headers.get("etag", ""):
                 await self.memory.keep_answer(key, etag, body)
             return value
@@ -186,7 +186,7 @@ async def _message(response: Response) -> str:
         said = msgspec.json.decode(await response.read(_LARGEST_ERROR), type=_Said).message
     except (OperationFailed, *_UNDECODABLE):
         return ""
-    return printable(said)
+    return shown(said)
 
 
 def _kind_of(body: bytes) -> str:

@@ -18,7 +18,7 @@ import msgspec
 import trio
 
 from trio_update.host.forge.base import Purpose, RateLimited
-from trio_update.host.http.client import printable
+from trio_update.host.http.client import shown
 from trio_update.model import RateLimit
 
 RESERVE = 5
@@ -91,7 +91,7 @@ class Budget:
     def refusal(self, said: str) -> RateLimited:
         """The error for an answer that was learned as refused; ``said`` is the forge's own message."""
         if said:
-            self._why = f"{self._why} (it says: {printable(said)})"
+            self._why = f"{self._why} (it says: {shown(said)})"
         return self._limited(self._blocked - trio.current_time(), self._why)
 
     def _read_limit(self, headers: Mapping[str, str]) -> float:

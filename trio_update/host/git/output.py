@@ -276,8 +276,3 @@ def read_address(url: str) -> RemoteAddress:
 def _repository_path(path: str, *, absolute: bool) -> str:
     path = path.rstrip("/").removesuffix(".git").rstrip("/")
     return path if absolute else path.lstrip("/")
-
-
-def without_password(url: str) -> str:
-    """The URL with a password or token in it left out: it is shown to clients and written to logs."""
-    return re.sub(r"(?<=://)([^/@:]*):?[^/@]*@", lambda found: f"{found[1]}@" if found[1] == "git" else "", url)

@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mappi
 from contextlib import asynccontextmanager, contextmanager, suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import trio
 
 from trio_update import __version__
 from trio_update.errors import OperationFailed
 from trio_update.host.threads import in_thread
+from trio_update.text import printable
 
 if TYPE_CHECKING:
     import httpx
@@ -47,23 +47,9 @@ class BadAnswer(OperationFailed):
     """The server answered something that cannot be used; asking again would bring the same."""
 
 
-def shown(url: str) -> str:
-    """``url`` as it may be told: without user, password, query and fragment, which may hold tokens; not too long.
-
-    For any text, a URL or not; raises nothing.
-    """
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # a ValueError when it is no number: then it is half of a password with a slash in it
-    except ValueError:
-        return "an address that is none"
-    return printable(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
-
-
-def printable(text: str) -> str:
-    """``text`` on one line of at most 200 characters, with ``?`` for what would control a terminal."""
-    clean = "".join(character if character.isprintable() else "?" for character in text)
-    return clean if len(clean) <= _LONGEST else f"{clean[: _LONGEST - 1]}…"
+def shown(text: str) -> str:
+    """An address, or what a server or a library says, for a message: without secrets, on one line, not too long."""
+    return printable(text, _LONGEST)
 
 
 def next_address(current: str, location: str) -> str:
@@ -98,7 +84,7 @@ class Response:
     def __init__(self, url: str, answer: httpx.Response) -> None:
         self.url = url
         self.status: int = answer.status_code
-        self.reason: str = printable(answer.reason_phrase)
+        self.reason: str = shown(answer.reason_phrase)
         self.headers: Mapping[str, str] = dict(answer.headers.items())
         self._pieces = answer.aiter_raw()
         self._patience = SILENCE
@@ -284,7 +270,7 @@ def _why(error: BaseException) -> str:
 
     if isinstance(error, httpx.ConnectTimeout):
         return f"no connection within {CONNECT:g} s; check the network and the proxy settings"
-    found = printable(str(error)) or type(error).__name__
+    found = shown(str(error)) or type(error).__name__
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):

@@ -13,7 +13,7 @@ import trio
 
 from trio_update.errors import OperationFailed
 from trio_update.groups import unwrapped
-from trio_update.host.http.client import SIGN_OF_LIFE, BadAnswer, Headers, Response, Unreachable, Web, printable, shown
+from trio_update.host.http.client import SIGN_OF_LIFE, BadAnswer, Headers, Response, Unreachable, Web, shown
 from trio_update.host.http.sink import Digest, Sink
 from trio_update.host.threads import in_thread
 from trio_update.progress import download_message
@@ -62,7 +62,7 @@ async def download(
     Raises: Unreachable when the attempts are used up; BadAnswer when the server refuses; OperationFailed for a size or
     digest that does not fit; FileTrouble when it cannot be written, or ``target`` exists.
     """
-    name = printable(name)
+    name = shown(name)
     expected = Digest.read(digest, name)
     if size is not None and size > limit:
         raise OperationFailed(f"{name} is announced with {size} bytes, more than the {limit} that are allowed: refused")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trio_update.errors import OperationFailed
 from trio_update.host.files.durable import translated
-from trio_update.host.http.client import printable
+from trio_update.host.http.client import shown
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Digest:
         # Those of a free length (shake) have none of their own, and nothing to compare with.
         if not length or len(value) != length or set(value) - set("0123456789abcdef"):
             raise OperationFailed(
-                f"{name} is announced with the digest {printable(digest)!r}, which cannot be checked here: refused"
+                f"{name} is announced with the digest {shown(digest)!r}, which cannot be checked here: refused"
             )
         return cls(algorithm, value)
 

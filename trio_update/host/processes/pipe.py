@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from typing import IO
 
+from trio_update.text import without_secrets
+
 _CHUNK = 64 * 1024
 _LONGEST_LINE = 64 * 1024
 _TAIL = 4096
@@ -56,7 +58,8 @@ class Output:
 
     def tail(self) -> str:
         """The end of what was kept, as a terminal would show it: progress lines overwritten by their last state."""
-        text = bytes(self.kept[-_TAIL:]).decode(errors="replace")
+        # Twice as much is looked at: behind its beginning, a password in an address cannot be told from other text.
+        text = without_secrets(bytes(self.kept[-2 * _TAIL :]).decode(errors="replace"))[-_TAIL:]
         shown = (line.rstrip().rpartition("\r")[2] for line in text.split("\n"))
         return "\n".join(line for line in shown if line)
 

@@ -16,9 +16,9 @@ from trio_update.host.git.output import (
     WorkTree,
     read_address,
     text,
-    without_password,
 )
 from trio_update.model import Unknown
+from trio_update.text import without_secrets
 from trio_update.updaters.git.facts import Facts, Seen
 from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
 
@@ -32,7 +32,7 @@ def judge(config: GitRepoConfig, facts: Facts, known: GitStatus, *, debug: bool)
     warnings = find_warnings(facts.seen, debug=debug)
     sources = [path for path in tree.untracked if path.endswith(SOURCE_SUFFIXES)]
     url = tracking.url if tracking else None
-    address = read_address(url) if url else RemoteAddress("", "")
+    address = read_address(without_secrets(url)) if url else RemoteAddress("", "")
     version = facts.version
     suffix = ("-dirty" if tree.modified else "") + ("-shallow" if facts.seen.folder.shallow else "")
     no_remote = Unknown("no remote branch is tracked")
@@ -48,7 +48,7 @@ def judge(config: GitRepoConfig, facts: Facts, known: GitStatus, *, debug: bool)
         current_hash=tree.head or Unknown("no commit"),
         remote_hash=facts.target or no_remote,
         remote_alias=tracking.remote if tracking else no_remote,
-        remote_url=without_password(url) if url else no_remote,
+        remote_url=without_secrets(url) if url else no_remote,
         recovery_url=_recovery_url(config, facts.seen.settings),
         owner=address.owner or Unknown("the remote URL names no owner"),
         repo_name=address.repo or Unknown("the remote URL names no repository"),
@@ -69,7 +69,7 @@ def judge(config: GitRepoConfig, facts: Facts, known: GitStatus, *, debug: bool)
 
 def _recovery_url(config: GitRepoConfig, settings: Settings) -> str | Unknown:
     url = settings.remotes().get("origin") or config.origin
-    return without_password(url) if url else Unknown("neither the clone nor the configuration names an origin")
+    return without_secrets(url) if url else Unknown("neither the clone nor the configuration names an origin")
 
 
 def find_warnings(seen: Seen, *, debug: bool) -> list[str]:
@@ -103,7 +103,7 @@ def find_anomalies(config: GitRepoConfig, seen: Seen, sources: Sequence[bytes], 
     if tracking is not None and tracking.url and config.origin:
         official = read_address(config.origin)
         if not read_address(tracking.url).same_as(official):
-            anomalies.append(f"Unofficial remote url: {without_password(tracking.url)}")
+            anomalies.append(f"Unofficial remote url: {without_secrets(tracking.url)}")
         if (tracking.remote, tracking.branch) != ("origin", config.primary_branch):
             anomalies.append(
                 f"Repo not on official remote/branch, expected: origin/{config.primary_branch}, "

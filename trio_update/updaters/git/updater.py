@@ -15,6 +15,7 @@ from trio_update.host.git.repair import clear_locks, repair
 from trio_update.host.git.repository import Repository
 from trio_update.host.threads import in_thread
 from trio_update.model import AppStatus, Unknown
+from trio_update.text import without_secrets
 from trio_update.updaters.base import (
     Decision,
     Prepared,
@@ -70,7 +71,7 @@ class GitRepo:
             remote_hash=unseen,
             remote_alias=unseen,
             remote_url=unseen,
-            recovery_url=self.config.origin or unseen,
+            recovery_url=without_secrets(self.config.origin) if self.config.origin else unseen,
             owner=unseen,
             repo_name=unseen,
             branch=self.config.primary_branch,

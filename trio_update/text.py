@@ -1,0 +1,92 @@
+"""Text that people read: what must not stand in it, and how names and moments are written.
+
+Pure functions, for every room: each of these was written several times before, and the copies disagreed.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+
+# What stands behind `://`: as far as the next white space; or beyond it up to an `@`, when there is a colon that begins
+# no port: that is a password with a space in it, which git takes.  Bounded, so that a line full of `://` costs no more
+# than its length.  ASCII: a password may hold a no-break space.  A path behind `file://` names no user, and may hold
+# `@`, `?` and `#`; it is passed over here, because another address may follow it without a space.
+_ADDRESS = re.compile(
+    r"(?<=://)(?<!file://)(?:[^\s/@:[]{0,256}:(?!\d*(?:[^\w\s]?\s|/))[^\r\n@]{0,256}@)?\S*",
+    re.ASCII | re.IGNORECASE,
+)
+_QUERY = re.compile(r"[?#]")
+_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:/]*):(?P<port>[^/]*)")
+# Marks that end the sentence or the quotation around an address, not the address.
+_MARKS = "'\"`.,:;!)]}>"
+_HIDDEN = "…"
+
+
+def without_secrets(text: str) -> str:
+    """``text`` with every address in it shown without what may be a secret: user, password, query and fragment.
+
+    The user ``git`` stays, because it is the same for everybody.  Where nothing tells whether an ``@`` belongs to a
+    password or to a path (``https://user:pa/ss@host``, ``https://host/@scope``), ``…`` stands for all in front of the
+    last one, or of it all: what is hidden without need can be looked up, what is shown cannot be taken back.
+
+    Text without ``://`` comes back as it is: ``git@host:path`` has no place for a secret.
+    """
+    return _ADDRESS.sub(_harmless, text) if "://" in text else text
+
+
+def _harmless(found: re.Match[str]) -> str:
+    address = found[0]
+    user, at, place = address.rpartition("@")
+    if _QUERY.search(user):
+        # Half of a token, or of a password, may stand on either side of the `@`.
+        return _HIDDEN
+    query = _QUERY.search(place)
+    if query is not None:
+        place = place[: query.start()] + place[len(place.rstrip(_MARKS)) :]
+    return (_user(user) if at else "") + _without_half_a_password(place)
+
+
+def _user(text: str) -> str:
+    if text == _HIDDEN or "/" in text:
+        return f"{_HIDDEN}@"
+    return "git@" if text.partition(":")[0] == "git" else ""
+
+
+def _without_half_a_password(place: str) -> str:
+    """A port that is no number is a password whose host has been forgotten, or follows behind a slash."""
+    found = _PORT.match(place)
+    if found is None:
+        return place
+    port = found["port"].rstrip(_MARKS)
+    if not port or (port.isascii() and port.isdigit()):
+        return place
+    return f"{found['host']}:{_HIDDEN}{place[found.start('port') + len(port) :]}"
+
+
+def printable(text: str, limit: int = 60) -> str:
+    """``text`` made fit for a message, on one line: without secrets, unprintable characters escaped, shortened."""
+    shown = "".join(char if char.isprintable() else escaped(char) for char in without_secrets(text)[: limit + 1])
+    return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
+
+
+def escaped(char: str) -> str:
+    """A character as Python writes it in ASCII (``\\x1b``, ``\\udc80``)."""
+    return ascii(char)[1:-1]
+
+
+def named(names: Sequence[str | bytes], most: int = 5) -> str:
+    """The first ``most`` names, and how many more there are.  Bytes that are not UTF-8 are shown as ``\\xNN``."""
+    shown = ", ".join(
+        name if isinstance(name, str) else name.decode(errors="backslashreplace") for name in names[:most]
+    )
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def moment(seconds: float) -> str:
+    """A moment (unix seconds) in this machine's time zone, to the minute; ``?`` for what no calendar holds."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+    except (OverflowError, ValueError, OSError):
+        return "?"
