@@ -80,7 +80,11 @@ def test_what_has_been_cleaned_stays_as_it_is(text: str) -> None:
         ("https://me:p@ss@example.org/a", "https://example.org/a"),
         ("https://me:pa/ss@example.org/a", "https://…@example.org/a"),
         ("https://me:pa ss@example.org/a", "https://example.org/a"),
+        ("https://me:my pa/ss@example.org/a", "https://…@example.org/a"),
         ("https://me:secret/a", "https://me:…/a"),
+        ("https://host:80/a is not for a@b.org", "https://host:80/a is not for a@b.org"),
+        ("HTTPS://token@example.org/a", "HTTPS://example.org/a"),
+        ("FILE:///srv/a@1,https://token@x/a", "FILE:///srv/a@1,https://x/a"),
         ("ssh://git@example.org/a.git", "ssh://git@example.org/a.git"),
         ("https://git:pw@example.org/a.git", "https://git@example.org/a.git"),
         ("git@example.org:a/b.git", "git@example.org:a/b.git"),
@@ -96,7 +100,13 @@ def test_how_an_address_is_told(text: str, told: str) -> None:
 
 
 def test_a_line_full_of_addresses_costs_no_more_than_its_length() -> None:
-    for text in ("a://b:c " * 50_000, "://" * 100_000, "x" * 300_000, "https://" + "'" * 300_000 + "?x"):
+    for text in (
+        "a://b:c " * 50_000,
+        "://" * 100_000,
+        "x" * 300_000,
+        "https://" + "'" * 300_000 + "?x",
+        "file://a," * 50_000,
+    ):
         began = time.process_time()
         without_secrets(text)
         assert time.process_time() - began < 2.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 import signal
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
@@ -15,9 +14,10 @@ from trio_update.config import Config
 from trio_update.engine.opening import open_manager
 from trio_update.errors import StartFailed
 from trio_update.groups import unwrapped
+from trio_update.logs import get_logger
 from trio_update.updaters.kinds import Kind
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 async def serve(

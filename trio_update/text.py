@@ -11,8 +11,12 @@ from collections.abc import Sequence
 
 # What stands behind `://`: as far as the next white space; or beyond it up to an `@`, when there is a colon that begins
 # no port: that is a password with a space in it, which git takes.  Bounded, so that a line full of `://` costs no more
-# than its length.  ASCII: a password may hold a no-break space.
-_ADDRESS = re.compile(r"(?<=://)(?:[^\s/@:[]{0,256}:(?!\d*[^\w\s]?\s)[^\r\n/@]{0,256}@)?\S*", re.ASCII)
+# than its length.  ASCII: a password may hold a no-break space.  A path behind `file://` names no user, and may hold
+# `@`, `?` and `#`; it is passed over here, because another address may follow it without a space.
+_ADDRESS = re.compile(
+    r"(?<=://)(?<!file://)(?:[^\s/@:[]{0,256}:(?!\d*(?:[^\w\s]?\s|/))[^\r\n@]{0,256}@)?\S*",
+    re.ASCII | re.IGNORECASE,
+)
 _QUERY = re.compile(r"[?#]")
 _PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:/]*):(?P<port>[^/]*)")
 # Marks that end the sentence or the quotation around an address, not the address.
@@ -34,9 +38,6 @@ def without_secrets(text: str) -> str:
 
 def _harmless(found: re.Match[str]) -> str:
     address = found[0]
-    if found.string[max(0, found.start() - 7) : found.start()].lower() == "file://":
-        # A path names no user, and may hold `@`, `?` and `#`; another address may follow without a space.
-        return without_secrets(address)
     user, at, place = address.rpartition("@")
     if _QUERY.search(user):
         # Half of a token, or of a password, may stand on either side of the `@`.

@@ -13,10 +13,11 @@ from trio_update.cli.output import choose_output
 from trio_update.cli.report import Cell, Grid, Line, Page, Tone
 from trio_update.config import AppConfig, Config, ConfigInvalid, DisabledApp, Problem
 from trio_update.errors import DataPathHeld, StartFailed
+from trio_update.logs import get_logger
 from trio_update.text import without_secrets
 from trio_update.updaters.kinds import Kind, KindInvalid, installed_kinds, load_config
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 def check(path: Path, *, json: bool) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import shutil
 import signal
@@ -22,10 +21,11 @@ from trio_update.demo.github.server import Fault, FaultKind, GitHub, serve_githu
 from trio_update.demo.gitserver import serve_git
 from trio_update.demo.site import Site, build, describe, keep_slow_busy
 from trio_update.errors import CommandFailed, DataPathHeld, StartFailed
+from trio_update.logs import get_logger
 from trio_update.service import serve
 from trio_update.updaters.kinds import load_config
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 _DEFAULT_PORT = ServerConfig().port
 _REMOVAL = 30.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import textwrap
 from collections.abc import Callable
@@ -17,8 +16,9 @@ from trio_update.demo.gitserver import Behaviour, GitServer
 from trio_update.demo.releases import BIG, DAMAGED, RELEASE_APPS, TOOL, WEB_CLIENT, ZIP_APP, ReleaseApp, publish
 from trio_update.demo.repos import BEHIND, PIN, Files, State, Upstream, add_commits, clone, make_clone, make_upstream
 from trio_update.errors import CommandFailed
+from trio_update.logs import get_logger
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 SLOW = "slow"
 UNHEALTHY = "unhealthy"

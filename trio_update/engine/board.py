@@ -8,7 +8,9 @@ from types import MappingProxyType
 from msgspec.structs import replace
 
 from trio_update.config import AppConfig
+from trio_update.engine.border import harmless
 from trio_update.model import AppName, AppStatus, RateLimit, Release, Status
+from trio_update.text import without_secrets
 
 
 class Board:
@@ -16,7 +18,7 @@ class Board:
 
     def __init__(self, apps: Mapping[AppName, AppConfig], notices: tuple[str, ...]) -> None:
         self._apps = apps
-        self._notices = notices
+        self._notices = tuple(without_secrets(notice) for notice in notices)
         self._snapshots: dict[AppName, AppStatus] = {}
         self._earlier: dict[AppName, tuple[Release, ...]] = {}
         self._stuck: dict[AppName, str] = {}
@@ -25,7 +27,7 @@ class Board:
         self._budget: RateLimit | None = None
 
     def put(self, app: AppName, status: AppStatus) -> None:
-        self._snapshots[app] = status
+        self._snapshots[app] = harmless(status)
         self._shown = None
 
     def snapshot(self, app: AppName) -> AppStatus:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 
 import trio
 
 from trio_update.errors import Reason, Refused
 from trio_update.groups import unwrapped
+from trio_update.logs import get_logger
 from trio_update.model import AppName, Step
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 MayUpdate = Callable[[AppName | None, Step], Awaitable[str | None]]
 """Answers ``None`` for yes, or the sentence that says why not.  ``None`` instead of an app: all of them."""

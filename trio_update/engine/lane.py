@@ -5,7 +5,6 @@ It alone writes how a job ends: what the work of a job comes to, it gets as a va
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 
 import trio
@@ -15,9 +14,10 @@ from trio_update.engine.states import JobEvent
 from trio_update.engine.view import StatusView
 from trio_update.engine.worker import Worker
 from trio_update.errors import Aborted, OperationFailed, Reason, Refused
+from trio_update.logs import get_logger
 from trio_update.model import AppOutcome, JobId, JobKind, JobRecord, Outcome
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 KEPT_JOBS = 20
 # A last look at the app's disk and a line in the history; past that the job ends without them.

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import trio
 
 from trio_update.errors import ManagerClosed
+from trio_update.logs import get_logger
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 # A call that ends may have to end a process first: two seconds of grace, five for SIGKILL.
 _LEAVE_SECONDS = 10.0

@@ -10,6 +10,7 @@ import trio
 
 from trio_update.config import Config
 from trio_update.engine.board import Board
+from trio_update.engine.border import harmless
 from trio_update.engine.gate import Gate
 from trio_update.engine.hub import Events, Hub
 from trio_update.engine.jobs import Job, Order, Task
@@ -194,9 +195,10 @@ class Manager:
         with parts.lifetime.call():
             names = [self._known(name)] if name is not None else list(parts.updaters)
             decisions = [await parts.updaters[app].decide(Upgrade(), parts.board.snapshot(app)) for app in names]
-            for decision in decisions:
-                self._plans.add(decision.plan)
-            return tuple(decision.plan for decision in decisions)
+            plans = tuple(harmless(decision.plan) for decision in decisions)
+            for plan in plans:
+                self._plans.add(plan)
+            return plans
 
     async def history(self, name: str | None = None, limit: int = 50) -> tuple[JobRecord, ...]:
         """Ended jobs, newest first.  Raises: Refused for an unknown app, OperationFailed, ManagerClosed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
@@ -46,13 +45,14 @@ from trio_update.host.processes.strays import end_orphans
 from trio_update.host.services import NoServices, Services
 from trio_update.host.store import Store, open_store
 from trio_update.host.threads import in_thread
+from trio_update.logs import get_logger
 from trio_update.model import AppName, AppStatus, JobId
 from trio_update.updaters.base import Tools, Updater
 from trio_update.updaters.kinds import Kind, all_kinds, effects_of, judge_config
 
 __all__ = ["Job", "Manager", "open_manager"]
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True)

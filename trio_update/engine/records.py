@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 
 from trio_update.engine.board import Board
@@ -10,9 +9,10 @@ from trio_update.engine.history import earlier_after
 from trio_update.engine.journal import Entry
 from trio_update.errors import OperationFailed
 from trio_update.host.store import Store
+from trio_update.logs import get_logger
 from trio_update.model import AppName, JobRecord, Release
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class Records:

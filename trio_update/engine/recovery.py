@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping
 
@@ -14,10 +13,11 @@ from trio_update.engine.journal import Entry, Journal, Phase, Unreadable
 from trio_update.engine.undo import MAX_ATTEMPTS, NotPutBack, NotTidied, resume
 from trio_update.errors import OperationFailed
 from trio_update.host.store import Store
+from trio_update.logs import get_logger
 from trio_update.model import AppName, AppOutcome, JobId, JobKind, JobRecord, Outcome, Release
 from trio_update.updaters.base import Tools, Updater
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 async def resume_all(

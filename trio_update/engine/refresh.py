@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -12,10 +11,11 @@ import trio
 
 from trio_update.config import UpdateManagerConfig
 from trio_update.engine.board import Board
+from trio_update.logs import get_logger
 from trio_update.model import AppName, AppStatus
 from trio_update.updaters.base import Updater
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 # How often the schedule is looked at: a host without a clock battery can jump by years when it finds the time.
 _TICK = 300.0
@@ -73,7 +73,7 @@ class Refresher:
                     known = self._board.snapshot(app)
                     status = await (updater.check(known) if network else updater.inspect(known))
                 self._board.put(app, status)
-                await self._save(app, status)
+                await self._save(app, self._board.snapshot(app))
         except Exception:  # noqa: BLE001 - one app's bug must not end the others' refresh, nor the server
             _log.exception("the refresh of %s failed unexpectedly", app)
         finally:

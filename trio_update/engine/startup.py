@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,11 +16,12 @@ from trio_update.errors import FileTrouble, StartFailed
 from trio_update.host.files.carry import TEMPORARY
 from trio_update.host.lock import InstanceLock
 from trio_update.host.store import Store
+from trio_update.logs import get_logger
 from trio_update.model import AppName, AppStatus
 from trio_update.updaters.base import Tools, Updater
 from trio_update.updaters.kinds import Kind
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 def config_digest(config: AppConfig) -> str:

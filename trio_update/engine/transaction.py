@@ -6,7 +6,6 @@ the new one; whatever happens to the process, :func:`~trio_update.engine.undo.re
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,10 +21,11 @@ from trio_update.engine.states import JobEvent
 from trio_update.engine.undo import UNDO_SECONDS, finish, not_put_back, not_tidied, undo
 from trio_update.errors import OperationFailed, Refused
 from trio_update.host.services import Services
+from trio_update.logs import get_logger
 from trio_update.model import AppName, AppStatus, JobRecord, Step
 from trio_update.updaters.base import Effect, Prepared, Request, Tools, Updater
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 COMMIT_SECONDS = 300.0
 

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from pathlib import Path
 
 import trio
@@ -18,9 +17,10 @@ from trio_update.engine.states import EntryEvent, next_phase
 from trio_update.errors import OperationFailed
 from trio_update.host.files import durable
 from trio_update.host.threads import in_thread
+from trio_update.logs import get_logger
 from trio_update.updaters.base import Report, Tools, Updater
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 # A reset of a large clone on a slow SD card, with the syncfs after it, was seen to take the better part of a minute.
 UNDO_SECONDS = 300.0

@@ -6,7 +6,6 @@ What must survive a power cut in the middle of an update is not here but in the 
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -19,9 +18,10 @@ import trio
 
 from trio_update.errors import OperationFailed, StartFailed
 from trio_update.host.threads import in_thread
+from trio_update.logs import get_logger
 from trio_update.model import AppName, JobId, JobRecord, Release
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 T = TypeVar("T")
 KEPT_JOBS = 500
 KEPT_ANSWERS = 256

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from dataclasses import dataclass
 from typing import TypeVar
 
 from trio_update.errors import OperationFailed
 from trio_update.host.store import Store
+from trio_update.logs import get_logger
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 T = TypeVar("T")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import stat
@@ -11,8 +10,9 @@ from pathlib import Path
 
 from trio_update.errors import OperationFailed
 from trio_update.host.threads import in_thread
+from trio_update.logs import get_logger
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 # GitHub's own have 40 to 255 characters, and it says that they may grow.
 _LONGEST = 4096

@@ -13,7 +13,6 @@ runs in the app's folder can change it.  Blocking functions; all raise :class:`~
 from __future__ import annotations
 
 import hashlib
-import logging
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,8 +22,9 @@ import msgspec
 
 from trio_update.errors import FileTrouble
 from trio_update.host.files import durable
+from trio_update.logs import get_logger
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 _RECORD = "record.json"
 _ASSET = "asset"
 _PREFIX = "version-"

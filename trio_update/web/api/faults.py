@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 from trio_update.errors import Aborted, ManagerClosed, OperationFailed, Reason, Refused, TrioUpdateError
+from trio_update.logs import get_logger
 
 # JSON-RPC 2.0, section 5.1.
 NOT_JSON = -32700
@@ -15,7 +15,7 @@ BAD_PARAMS = -32602
 # The range -32000 to -32099 is the implementation's own.
 TOO_MANY_CALLS = -32000
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 _STATUSES = {
     Reason.BUSY: 503,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Protocol
 
 import trio
 
 from trio_update.events import Event, notice_of
+from trio_update.logs import get_logger
 from trio_update.web.api.endpoints import Call, Identity
 from trio_update.web.api.facade import Manager
 from trio_update.web.api.faults import NOT_A_REQUEST
@@ -29,7 +29,7 @@ TRY_AGAIN_LATER = 1013
 # Web clients that are known to put text into their page as text.
 _RENDER_TEXT_AS_TEXT = frozenset({"fluidd", "trio-update"})
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class Socket(Protocol):

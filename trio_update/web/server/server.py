@@ -14,7 +14,6 @@ What is wrong with stock Hypercorn, and where it is put right:
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -28,12 +27,13 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ASGIFramework, LifespanState
 
 from trio_update.errors import StartFailed
+from trio_update.logs import get_logger
 from trio_update.web.server.limits import DEFAULT_LIMITS, Limits, Settings
 from trio_update.web.server.tcp import Connection
 
 __all__ = ["DEFAULT_LIMITS", "Limits", "serve"]
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
