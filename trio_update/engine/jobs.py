@@ -81,7 +81,8 @@ class JobRun:
         # What git, pip and servers say passes here on its way to clients, the history and logs.
         message = without_secrets(message)
         progress = read_progress(message)
-        if not self._throttle.passes(progress, trio.current_time()):
+        # Work in a thread reports too, where Trio's clock cannot be read; it has no progress to tell.
+        if progress is not None and not self._throttle.passes(progress, trio.current_time()):
             return
         if progress is not None and self._log and _what(self._log[-1]) == progress.what:
             # Ten minutes of progress would push everything else out of the log.
