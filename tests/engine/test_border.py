@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
+from trio_update.config import AppConfig
+from trio_update.engine.board import Board
 from trio_update.engine.border import harmless
 from trio_update.model import AppName, AppStatus, Channel, Plan, RemoteRelease, Unknown
 from trio_update.updaters.release.kind import WebStatus
@@ -41,3 +45,12 @@ def test_what_others_published_and_what_is_needed_whole_stays() -> None:
     assert harmless(plan) is plan
     remote = RemoteRelease(repo="a/b", tag="1", notes=notes)
     assert harmless(WebStatus(name=AppName("a"), channel=Channel.DEV, remote=remote)).remote is remote
+
+
+def test_a_status_is_clean_as_soon_as_it_is_on_the_board() -> None:
+    app = AppConfig(name=AppName("a"), path=Path("/srv/a"))
+    board = Board({app.name: app}, (f"[server]: {URL}",))
+    board.put(app.name, ForeignStatus(name=app.name, channel=Channel.DEV, source=URL, last_error=URL))
+    status = board.status(busy=False, budget=None)
+    assert "s3cr3t" not in f"{status}{board.snapshot(app.name)}"
+    assert status.config_warnings == (f"[server]: {SHOWN}",)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -16,8 +18,13 @@ from trio_update.config import Config
 from trio_update.engine.manager import Manager, open_manager
 from trio_update.errors import TrioUpdateError
 from trio_update.events import Event
-from trio_update.model import AppName
-from trio_update.updaters.git.kind import GitRepoConfig
+from trio_update.model import AppName, AppStatus
+from trio_update.updaters.base import Report, Request
+from trio_update.updaters.git.decision import GitDecision
+from trio_update.updaters.git.effects import MoveHead
+from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
+from trio_update.updaters.git.updater import GitRepo
+from trio_update.updaters.kinds import Kind
 from trio_update.web.api.wire import Wire
 
 APP = AppName("app")
@@ -122,3 +129,30 @@ async def test_an_origin_with_a_secret_is_not_told_before_the_first_clone(site: 
         await everything(manager, told)
         assert (site.folder / "app" / ".git").is_dir()
     assert not [piece for piece in pieces if piece in told.all()]
+
+
+class LeakyConfig(GitRepoConfig, frozen=True, kw_only=True, tag="leaky"):
+    """A kind of app of another package, whose author has not thought of secrets."""
+
+
+class LeakyStatus(GitStatus, frozen=True, kw_only=True, tag="leaky"):
+    """As that of a clone."""
+
+
+class Leaky(GitRepo):
+    async def decide(self, request: Request, known: AppStatus, *, fetch: Report | None = None) -> GitDecision:
+        decision = await super().decide(request, known, fetch=fetch)
+        return replace(decision, plan=msgspec.structs.replace(decision.plan, warnings=("https://t0kenzq@x/a",)))
+
+
+LEAKY = Kind(config=LeakyConfig, status=LeakyStatus, options={}, effects=lambda: (MoveHead,), make=Leaky)
+
+
+async def test_the_plan_of_a_kind_that_another_package_brings_tells_no_secret(site: Site) -> None:
+    await site.add("app")
+    app = LeakyConfig(name=APP, path=site.folder / "app", origin=site.server.url("app"))
+    config = Config(source=site.folder / "moonraker.conf", apps=(app,))
+    async with open_manager(config, kinds=(LEAKY,), data_path=site.folder / "data") as manager:
+        await manager.wait_ready()
+        (plan,) = await manager.plan("app")
+    assert plan.warnings == ("https://x/a",)

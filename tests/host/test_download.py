@@ -396,7 +396,7 @@ async def test_progress_without_a_size(fetch: Fetch) -> None:
 
 async def test_a_name_cannot_control_a_terminal(fetch: Fetch) -> None:
     await fetch(plain(200, BODY), name="a\x1b[2J\n\u202eb.zip")
-    assert fetch.lines[0] == "Downloading a?[2J??b.zip: 0 KiB / 293 KiB [0%]"
+    assert fetch.lines[0] == r"Downloading a\x1b[2J\n\u202eb.zip: 0 KiB / 293 KiB [0%]"
 
 
 async def test_a_full_disk_is_told(fetch: Fetch) -> None:
