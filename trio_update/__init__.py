@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         JobState,
         JobView,
         Outcome,
+        Outside,
         Plan,
         Status,
         Step,
@@ -119,6 +120,7 @@ __all__ = [
     "ManagerClosed",
     "OperationFailed",
     "Outcome",
+    "Outside",
     "Plan",
     "Prepared",
     "Problem",
@@ -181,7 +183,7 @@ _PLACES = {
     "events": ("Event", "JobEnded", "JobProgress", "JobStarted", "StatusChanged"),
     "model": (
         *("AppName", "AppOutcome", "AppStatus", "Channel", "JobId", "JobKind", "JobRecord", "JobState", "JobView"),
-        *("Outcome", "Plan", "Status", "Step", "Unknown"),
+        *("Outcome", "Outside", "Plan", "Status", "Step", "Unknown"),
     ),
     "updaters.base": (
         *("Decision", "Effect", "Prepared", "Recover", "Report", "Request", "Rollback", "Target", "Tools", "Updater"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from trio_update.model import JobId, JobRecord, JobState, JobView, Status
+from trio_update.model import JobId, JobRecord, JobState, JobView, Outside, Status
 
 
 class JobMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,7 +20,7 @@ class JobMessage(msgspec.Struct, frozen=True, kw_only=True):
 
     application: str
     proc_id: JobId
-    message: str
+    message: Outside
     complete: bool = False
 
 
@@ -39,7 +39,7 @@ class JobProgress(msgspec.Struct, frozen=True, kw_only=True):
 
     line: JobMessage
     phase: JobState
-    what: str = ""
+    what: Outside = ""
     percent: int | None = None
     done: int | None = None
     total: int | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import NewType
+from typing import Annotated, NewType
 
 import msgspec
 
@@ -18,6 +18,12 @@ from trio_update.errors import Reason
 AppName = NewType("AppName", str)
 JobId = NewType("JobId", int)
 CommitHash = NewType("CommitHash", str)
+
+FROM_OUTSIDE = msgspec.Meta(extra={"from_outside": True})
+Outside = Annotated[str, FROM_OUTSIDE]
+"""Text that somebody else wrote, or that quotes it: what git, pip and servers say, commits, notes, names made by
+strangers.  It is escaped for clients that show text as HTML.  URLs, hashes and names of apps are not of this type:
+clients compare and follow them, and an escaped `&` would break them."""
 
 
 class Unknown(msgspec.Struct, frozen=True):
@@ -38,17 +44,17 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     """A commit that an update would bring; every field a string, as clients expect (`date` in unix time)."""
 
     sha: str
-    author: str
+    author: Outside
     date: str
-    subject: str
-    message: str
-    tag: str | None = None
+    subject: Outside
+    message: Outside
+    tag: Outside | None = None
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
     """A version that an app had, or can go to."""
 
-    version: str
+    version: Outside
     hash: str = ""
 
 
@@ -65,9 +71,9 @@ class RemoteRelease(msgspec.Struct, frozen=True, kw_only=True):
     """A release as its forge describes it.  ``repo`` (``owner/name``) is where it was found: projects move."""
 
     repo: str
-    tag: str
-    title: str = ""
-    notes: str = ""
+    tag: Outside
+    title: Outside = ""
+    notes: Outside = ""
     prerelease: bool = False
     assets: tuple[Asset, ...] = ()
 
@@ -96,15 +102,15 @@ class AppStatus(msgspec.Struct, frozen=True, kw_only=True, tag_field="configured
     channel_invalid: bool = False
     debug_enabled: bool = False
     is_valid: bool = False
-    version: str | Unknown = _UNSEEN
-    remote_version: str | Unknown = _UNSEEN
-    rollback_version: str | Unknown = _UNSEEN
-    owner: str | Unknown = Unknown("apps of this kind have none")
-    repo_name: str | Unknown = Unknown("apps of this kind have none")
+    version: Outside | Unknown = _UNSEEN
+    remote_version: Outside | Unknown = _UNSEEN
+    rollback_version: Outside | Unknown = _UNSEEN
+    owner: Outside | Unknown = Unknown("apps of this kind have none")
+    repo_name: Outside | Unknown = Unknown("apps of this kind have none")
     info_tags: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    anomalies: tuple[str, ...] = ()
-    last_error: str = ""
+    warnings: tuple[Outside, ...] = ()
+    anomalies: tuple[Outside, ...] = ()
+    last_error: Outside = ""
     hold: str = ""
     refreshed_at: float | None = None
     unreachable_since: float | None = None
@@ -118,7 +124,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     github_requests_remaining: int | None = None
     github_limit_reset_time: int | None = None
     version_info: Mapping[AppName, AppStatus]
-    config_warnings: tuple[str, ...] = ()
+    config_warnings: tuple[Outside, ...] = ()
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,25 +138,25 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     name: AppName
     plan_id: str = ""
     up_to_date: bool
-    from_version: str | Unknown
-    to_version: str | Unknown
+    from_version: Outside | Unknown
+    to_version: Outside | Unknown
     from_hash: str | Unknown = ""
     to_hash: str | Unknown = ""
     commits: tuple[Commit, ...] = ()
     commits_count: int = 0
-    release_notes: str = ""
-    asset_name: str = ""
+    release_notes: Outside = ""
+    asset_name: Outside = ""
     asset_size: int | None = None
     asset_digest: str = ""
     download_bytes: int | Unknown = Unknown("not told")
-    packages_install: tuple[str, ...] = ()
-    packages_upgrade: tuple[str, ...] = ()
-    packages_remove: tuple[str, ...] = ()
+    packages_install: tuple[Outside, ...] = ()
+    packages_upgrade: tuple[Outside, ...] = ()
+    packages_remove: tuple[Outside, ...] = ()
     services: tuple[str, ...] = ()
     disk_free: int | Unknown = Unknown("not told")
     disk_needed: int | Unknown = Unknown("not told")
-    warnings: tuple[str, ...] = ()
-    refusals: tuple[str, ...] = ()
+    warnings: tuple[Outside, ...] = ()
+    refusals: tuple[Outside, ...] = ()
 
 
 class JobKind(enum.StrEnum):
@@ -199,12 +205,12 @@ class AppOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
     name: AppName
     outcome: Outcome
-    from_version: str = ""
-    to_version: str = ""
+    from_version: Outside = ""
+    to_version: Outside = ""
     from_hash: str = ""
     to_hash: str = ""
     digest: str = ""
-    message: str = ""
+    message: Outside = ""
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,14 +222,14 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     proc_id: JobId
     kind: JobKind
     name: AppName | None
-    requested_by: str
+    requested_by: Outside
     started: float
     duration: float
     outcome: Outcome
     apps: tuple[AppOutcome, ...] = ()
-    message: str = ""
+    message: Outside = ""
     reason: Reason | None = None
-    log: tuple[str, ...] = ()
+    log: tuple[Outside, ...] = ()
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
@@ -233,9 +239,9 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     application: str
     kind: JobKind
     name: AppName | None
-    requested_by: str
+    requested_by: Outside
     state: JobState
     abortable: bool
     started: float
     outcome: Outcome | None = None
-    log: tuple[str, ...] = ()
+    log: tuple[Outside, ...] = ()

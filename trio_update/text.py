@@ -22,6 +22,7 @@ _PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:/]*):(?P<port>[^/]*)")
 # Marks that end the sentence or the quotation around an address, not the address.
 _MARKS = "'\"`.,:;!)]}>"
 _HIDDEN = "…"
+_WORD = re.compile(r"[^\s'\"`:/@?#,;()\[\]]+")
 
 
 def without_secrets(text: str) -> str:
@@ -33,12 +34,22 @@ def without_secrets(text: str) -> str:
 
     Text without ``://`` comes back as it is: ``git@host:path`` has no place for a secret.
     """
-    return _ADDRESS.sub(_harmless, text) if "://" in text else text
+    if "://" not in text:
+        return text
+    cut: set[str] = set()
+    shown = _ADDRESS.sub(lambda found: _harmless(found[0], cut), text)
+    # One pass whatever their number: a pattern of all of them would cost their number times the length.
+    return _WORD.sub(lambda word: _HIDDEN if word[0].rstrip(".") in cut else word[0], shown) if cut else shown
 
 
-def _harmless(found: re.Match[str]) -> str:
-    address = found[0]
+def _harmless(address: str, cut: set[str]) -> str:
+    """``address`` without its secrets.  What a program may take for its host, though it is half of a secret, goes into
+    ``cut``: curl ends the host at the first slash, and says that it cannot resolve `ss` of `ada:p@ss/word@host`.
+    """
     user, at, place = address.rpartition("@")
+    authority = re.split(r"[/?#]", user, maxsplit=1)[0]
+    if authority != user:
+        cut.update(word.rstrip(".") for word in _WORD.findall(authority.rpartition("@")[2]) if word.strip("."))
     if _QUERY.search(user):
         # Half of a token, or of a password, may stand on either side of the `@`.
         return _HIDDEN

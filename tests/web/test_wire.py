@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any, get_args
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -10,19 +13,24 @@ from hypothesis import strategies as st
 from tests.support.web.fake import EVIL, EVIL_ESCAPED, an_app
 from trio_update.events import JobMessage, StatusChanged
 from trio_update.model import (
+    FROM_OUTSIDE,
     AppName,
     AppOutcome,
+    AppStatus,
+    Channel,
     JobId,
     JobKind,
     JobRecord,
     JobState,
     JobView,
     Outcome,
+    Outside,
     Plan,
     Status,
     Unknown,
 )
-from trio_update.web.api.wire import Wire, escape, to_wire
+from trio_update.updaters.kinds import built_in_kinds
+from trio_update.web.api.wire import Wire, escape, from_outside, to_wire
 
 KLIPPER = AppName("klipper")
 
@@ -185,3 +193,92 @@ def test_scalars_and_names_of_an_enumeration_stay_what_they_are() -> None:
         "c": [True, 2.5],
         "warnings": ["&lt;"],
     }
+
+
+# Text that is ours, or that clients compare and follow: whoever adds a field decides here, or by its type.
+OURS = {
+    "AppOutcome": {"name", "from_hash", "to_hash", "digest"},
+    "Commit": {"sha", "date"},
+    "JobMessage": {"application"},
+    "JobRecord": {"name"},
+    "JobView": {"application", "name"},
+    "Plan": {"name", "plan_id", "from_hash", "to_hash", "asset_digest", "services"},
+    "Status": {"version_info"},  # the names of the apps, as its keys
+    "AppStatus": {"name", "info_tags", "hold"},
+    "GitStatus": {"detected_type", "current_hash", "remote_hash", "remote_alias", "remote_url", "recovery_url"},
+    "Unknown": {"reason"},  # written as `?`
+}
+NOT_SENT = {"remote"}
+
+
+def parts_of(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    yield from getattr(annotation, "__metadata__", ())
+    for part in (*get_args(annotation), getattr(annotation, "__supertype__", None)):
+        if part is not None:
+            yield from parts_of(part)
+
+
+def structs_on_the_wire() -> set[type[msgspec.Struct]]:
+    found: set[type[msgspec.Struct]] = set()
+    todo: list[Any] = [Status, Plan, JobRecord, JobView, JobMessage, *(kind.status for kind in built_in_kinds())]
+    while todo:
+        struct = todo.pop()
+        found.add(struct)
+        for field in msgspec.structs.fields(struct):
+            parts = parts_of(field.type) if field.name not in NOT_SENT else ()
+            todo += [
+                part
+                for part in parts
+                if isinstance(part, type) and issubclass(part, msgspec.Struct)
+                if part not in found
+            ]
+    return found
+
+
+def test_every_text_on_the_wire_is_marked_as_from_outside_or_known_as_ours() -> None:
+    undecided = set()
+    for struct in structs_on_the_wire():
+        ours = set().union(*(OURS.get(base.__name__, set()) for base in struct.__mro__))
+        for field in msgspec.structs.fields(struct):
+            parts = list(parts_of(field.type)) if field.name not in NOT_SENT else []
+            text = str in parts or any(isinstance(part, str) for part in parts)
+            if text and (FROM_OUTSIDE in parts) == (field.name in ours):
+                undecided.add(f"{struct.__name__}.{field.name}")
+    assert not undecided
+
+
+def test_the_list_of_our_own_text_holds_nothing_that_is_gone() -> None:
+    bases = {base for struct in structs_on_the_wire() for base in struct.__mro__}
+    known = {base.__name__: set(base.__struct_fields__) for base in bases if issubclass(base, msgspec.Struct)}
+    assert not {f"{name}.{field}" for name, fields in OURS.items() for field in fields - known.get(name, set())}
+
+
+def test_whom_a_job_was_for_and_whose_project_it_is_are_text_from_outside_too() -> None:
+    app = msgspec.json.decode(Wire().text(a_status(owner="<o>", repo_name="<r>"), escaped=True))
+    assert app["version_info"]["klipper"]["owner"] == "&lt;o&gt;"
+    assert app["version_info"]["klipper"]["repo_name"] == "&lt;r&gt;"
+    assert {"requested_by"} <= from_outside(JobRecord) & from_outside(JobView)
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    label: Outside
+    within: Part | None = None
+
+
+class ForeignStatus(AppStatus, frozen=True, kw_only=True, tag="foreign"):
+    """As another package may bring it."""
+
+    vendor: Outside = ""
+    serial: str = ""
+    parts: tuple[Part, ...] = ()
+
+
+def test_the_marks_of_a_kind_that_another_package_brings_are_heeded() -> None:
+    app = ForeignStatus(
+        name=KLIPPER, channel=Channel.DEV, version="<v>", vendor="<x>", serial="<y>", parts=(Part(label="<z>"),)
+    )
+    status = Status(busy=False, version_info={KLIPPER: app})
+    written = msgspec.json.decode(Wire().text(status, escaped=True))["version_info"]["klipper"]
+    assert (written["version"], written["vendor"], written["serial"]) == ("&lt;v&gt;", "&lt;x&gt;", "<y>")
+    assert written["parts"][0]["label"] == "&lt;z&gt;"

@@ -9,7 +9,7 @@ from trio_update.config import AppConfig, render
 from trio_update.config import addresses as net
 from trio_update.config import convert as to
 from trio_update.config.convert import listing, scalar
-from trio_update.model import AppStatus, Channel, Commit, Unknown
+from trio_update.model import AppStatus, Channel, Commit, Outside, Unknown
 from trio_update.updaters.kinds import Kind
 
 if TYPE_CHECKING:
@@ -37,20 +37,20 @@ class GitStatus(AppStatus, frozen=True, kw_only=True, tag="git_repo"):
     """State of a git clone (reference: "Git Repo Status")."""
 
     detected_type: Literal["git_repo"] = "git_repo"
-    full_version_string: str | Unknown
+    full_version_string: Outside | Unknown
     current_hash: str | Unknown
     remote_hash: str | Unknown
     remote_alias: str | Unknown
     remote_url: str | Unknown
     recovery_url: str | Unknown
-    branch: str | Unknown
+    branch: Outside | Unknown
     is_dirty: bool = False
     corrupt: bool = False
     pristine: bool = False
     detached: bool = False
     commits_behind: tuple[Commit, ...] = ()
     commits_behind_count: int = 0
-    git_messages: tuple[str, ...] = ()
+    git_messages: tuple[Outside, ...] = ()
 
 
 def _effects() -> tuple[type[Effect], ...]:

@@ -9,7 +9,7 @@ from trio_update.config import AppConfig, Table
 from trio_update.config import addresses as net
 from trio_update.config import convert as to
 from trio_update.config.convert import listing, scalar
-from trio_update.model import AppStatus, Channel, RemoteRelease
+from trio_update.model import AppStatus, Channel, Outside, RemoteRelease
 from trio_update.updaters.kinds import Kind
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ class ReleaseStatus(AppStatus, frozen=True, kw_only=True):
     """
 
     remote: RemoteRelease | None = None
-    remote_title: str = ""
-    kept_versions: tuple[str, ...] = ()
+    remote_title: Outside = ""
+    kept_versions: tuple[Outside, ...] = ()
 
 
 class WebStatus(ReleaseStatus, frozen=True, kw_only=True, tag="web"):

@@ -1,30 +1,21 @@
 """Values → wire.  Nothing else writes the ``?`` of an unknown value, and nothing else escapes text.
 
 Mainsail puts job messages and commit texts into its page as HTML.  For clients of that kind, text that came from
-outside (git's and pip's output, commits, release notes, names made by strangers) is escaped; the others get it as
-it is.
+outside (:data:`trio_update.model.Outside`) is escaped; the others get it as it is.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
+from typing import get_args
 
 import msgspec
 
 from trio_update.events import JobMessage, Notice
-from trio_update.model import Status, Unknown
-
-# Fields whose text was written by somebody else.  URLs, hashes and names of apps are not in it: clients compare and
-# follow them, and an escaped `&` would break them.
-_FROM_OUTSIDE = frozenset(
-    {
-        *("message", "log", "last_error", "warnings", "anomalies", "refusals", "config_warnings", "git_messages"),
-        *("author", "subject", "tag", "branch", "release_notes", "version", "remote_version", "rollback_version"),
-        *("full_version_string", "from_version", "to_version", "remote_title", "kept_versions", "asset_name"),
-    }
-)
+from trio_update.model import FROM_OUTSIDE, AppStatus, JobRecord, JobView, Plan, Status, Unknown
 
 # What an app needs to remember of its remote: with the release notes it can be longer than everything else together.
 _NOT_SENT = frozenset({"remote"})
@@ -58,6 +49,44 @@ def _without_surrogates(value: object) -> object:
     return value
 
 
+@cache
+def from_outside(struct: type[msgspec.Struct]) -> frozenset[str]:
+    """The fields of ``struct``, and of the structs within it, whose text somebody else wrote; told by their types."""
+    # Each struct once: a kind of app may have one that holds itself.
+    todo, seen, names = [struct], {struct}, set()
+    while todo:
+        for field in msgspec.structs.fields(todo.pop()):
+            parts = list(_parts(field.type))
+            if FROM_OUTSIDE in parts:
+                names.add(field.name)
+            for part in parts:
+                if isinstance(part, type) and issubclass(part, msgspec.Struct) and part not in seen:
+                    seen.add(part)
+                    todo.append(part)
+    return frozenset(names)
+
+
+def _parts(annotation: object) -> Iterator[object]:
+    """A type and what it is made of, as far as the marks of annotated types."""
+    yield annotation
+    if (mark := getattr(annotation, "__metadata__", None)) is not None:
+        yield from mark
+    for part in get_args(annotation):
+        yield from _parts(part)
+
+
+@cache
+def _outside_anywhere() -> frozenset[str]:
+    """What is from outside under its name wherever it stands: in a mapping, which has no types, and in the status of a
+    kind of app whose author gave such a field another type."""
+    return frozenset().union(*map(from_outside, (Status, AppStatus, Plan, JobRecord, JobView, JobMessage)))
+
+
+@cache
+def _escaped_fields(struct: type[msgspec.Struct]) -> frozenset[str]:
+    return from_outside(struct) | _outside_anywhere()
+
+
 def to_wire(value: object, *, escaped: bool = False) -> object:
     """``value`` as dicts, lists and scalars that JSON knows; every :class:`Unknown` becomes ``?``."""
     return _to_wire(value, escaped, outside=False)
@@ -71,7 +100,8 @@ def _to_wire(value: object, escaped: bool, *, outside: bool) -> object:
     if isinstance(value, msgspec.Struct):
         return _struct(value, escaped)
     if isinstance(value, Mapping):
-        return {key: _to_wire(item, escaped, outside=key in _FROM_OUTSIDE) for key, item in value.items()}
+        names = _outside_anywhere()
+        return {key: _to_wire(item, escaped, outside=key in names) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [_to_wire(item, escaped, outside=outside) for item in value]
     return value
@@ -82,10 +112,11 @@ def _struct(value: msgspec.Struct, escaped: bool) -> dict[str, object]:
     fields: dict[str, object] = {}
     if config.tag_field is not None:
         fields[config.tag_field] = config.tag
+    names = _escaped_fields(type(value))
     for name in value.__struct_fields__:
         if name in _NOT_SENT:
             continue
-        fields[name] = _to_wire(getattr(value, name), escaped, outside=name in _FROM_OUTSIDE)
+        fields[name] = _to_wire(getattr(value, name), escaped, outside=name in names)
     return fields
 
 
