@@ -15,7 +15,8 @@ import trio.testing
 from tests.engine.conftest import Listener, Site, git_status
 from tests.support.upstream import git
 from trio_update.config import Config
-from trio_update.engine.manager import Manager, open_manager
+from trio_update.engine.manager import Manager
+from trio_update.engine.opening import open_manager
 from trio_update.errors import TrioUpdateError
 from trio_update.events import Event
 from trio_update.model import AppName, AppStatus
