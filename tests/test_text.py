@@ -82,6 +82,7 @@ def test_what_has_been_cleaned_stays_as_it_is(text: str) -> None:
         ("https://me:pa ss@example.org/a", "https://example.org/a"),
         ("https://me:my pa/ss@example.org/a", "https://…@example.org/a"),
         ("https://me:secret/a", "https://me:…/a"),
+        ("as http://HOST:PORT or https://HOST:PORT", "as http://HOST:PORT or https://HOST:PORT"),
         ("https://host:80/a is not for a@b.org", "https://host:80/a is not for a@b.org"),
         ("'https://me:p@ss/w@x/a': access to host ss.", "'https://…@x/a': access to host …"),
         ("'https://to/ken@x/a': no host: to ...", "'https://…@x/a': no host: … ..."),

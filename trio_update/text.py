@@ -71,7 +71,8 @@ def _without_half_a_password(place: str) -> str:
     if found is None:
         return place
     port = found["port"].rstrip(_MARKS)
-    if not port or (port.isascii() and port.isdigit()):
+    # PORT stands for a number where an address is explained.
+    if port in {"", "PORT"} or (port.isascii() and port.isdigit()):
         return place
     return f"{found['host']}:{_HIDDEN}{place[found.start('port') + len(port) :]}"
 
