@@ -71,7 +71,8 @@ def _without_half_a_password(place: str) -> str:
     if found is None:
         return place
     port = found["port"].rstrip(_MARKS)
-    if not port or (port.isascii() and port.isdigit()):
+    # `http://HOST:PORT` is how messages of ours tell what to give.
+    if not port or port == "PORT" or (port.isascii() and port.isdigit()):
         return place
     return f"{found['host']}:{_HIDDEN}{place[found.start('port') + len(port) :]}"
 
