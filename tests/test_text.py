@@ -86,6 +86,7 @@ def test_what_has_been_cleaned_stays_as_it_is(text: str) -> None:
         ("https://host:80/a is not for a@b.org", "https://host:80/a is not for a@b.org"),
         ("'https://me:p@ss/w@x/a': access to host ss.", "'https://…@x/a': access to host …"),
         ("'https://to/ken@x/a': no host: to ...", "'https://…@x/a': no host: … ..."),
+        ("give it as http://HOST:PORT or https://HOST:PORT", "give it as http://HOST:PORT or https://HOST:PORT"),
         ("HTTPS://token@example.org/a", "HTTPS://example.org/a"),
         ("FILE:///srv/a@1,https://token@x/a", "FILE:///srv/a@1,https://x/a"),
         ("ssh://git@example.org/a.git", "ssh://git@example.org/a.git"),
