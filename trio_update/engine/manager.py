@@ -48,8 +48,8 @@ class Parts:
 class Manager:
     """Manages the apps of one configuration.  Made by :func:`~trio_update.engine.opening.open_manager` only.
 
-    After the end of its context everything raises ManagerClosed, and what waits in another task then returns or
-    raises too: a job is put back and ends, anything else raises ManagerClosed.
+    After the end of its context everything but :attr:`config` raises ManagerClosed, and what waits in another task
+    then returns or raises too: a job is put back and ends, anything else raises ManagerClosed.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -60,12 +60,16 @@ class Manager:
 
     @property
     def config(self) -> Config:
-        """The configuration that it was opened with."""
+        """The configuration that it was opened with, as it was judged; a value that outlives the manager."""
         return self._parts.config
 
     @property
     def hub(self) -> Hub:
-        """Where the events come from, for the sessions of the web; everybody else uses :meth:`events`."""
+        """Where the events come from, for the sessions of the web; everybody else uses :meth:`events`.
+
+        Raises: ManagerClosed.
+        """
+        self._parts.lifetime.check()
         return self._parts.view.hub
 
     async def wait_ready(self) -> None:
@@ -118,6 +122,7 @@ class Manager:
             if not parts.looked.is_set():
                 raise Refused(Reason.NOT_READY, "The apps have not been looked at yet, try again in a moment")
             await parts.gate.ask(app, Step.REFRESH)
+            parts.lifetime.check()  # a host may shield its answer from the end
             if parts.view.busy:
                 raise Refused(Reason.BUSY, "An update is running: refresh when it has ended")
             await parts.refresher.refresh(parts.updaters if app is None else [app])
@@ -134,6 +139,7 @@ class Manager:
         Raises: Refused for an unknown app, while the app (or everything) is being worked on, when the host does not
             allow it; ManagerClosed.
         """
+        self._parts.lifetime.check()
         if name is not None:
             shown = self._plans.find(AppName(name), plan_id) if plan_id else None
             return await self._start_one(JobKind.UPGRADE, name, Upgrade(plan_id or "", shown), who)
@@ -182,7 +188,11 @@ class Manager:
         await Job(run, self._parts.lifetime).abort()
 
     def stop(self) -> None:
-        """Begin the end: running jobs are aborted, new ones refused.  Leaving the context waits for them."""
+        """Begin the end: running jobs are aborted, new ones refused.  Leaving the context waits for them.
+
+        Raises: ManagerClosed.
+        """
+        self._parts.lifetime.check()
         self._stopping = True
         self._parts.jobs.stop()
 
@@ -234,6 +244,7 @@ class Manager:
             try:
                 self._admit(order)
                 await parts.gate.ask(order.name, Step.ADMISSION)
+                parts.lifetime.check()  # a host may shield its answer from the end
                 # Again: while the host was asked, somebody else may have come first.
                 self._admit(order)
             except Refused as refused:
