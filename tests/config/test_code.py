@@ -66,7 +66,6 @@ def test_what_is_no_configuration_is_refused_as_one() -> None:
             judge_config(anything)
 
 
-
 def test_plain_values_become_what_they_say(home: Path) -> None:
     app = git_app(
         channel="stable",

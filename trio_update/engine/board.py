@@ -23,6 +23,7 @@ class Board:
         self._earlier: dict[AppName, tuple[Release, ...]] = {}
         self._stuck: dict[AppName, str] = {}
         self._untidy: dict[AppName, str] = {}
+        self._unseen: dict[AppName, str] = {}
         self._shown: Status | None = None
         self._budget: RateLimit | None = None
 
@@ -54,6 +55,14 @@ class Board:
         self._untidy[app] = why
         self._shown = None
 
+    def set_unseen(self, app: AppName, why: str | None) -> None:
+        """An app that could not be looked at, so that its status is the former one; ``None``: it was."""
+        if why is None:
+            self._unseen.pop(app, None)
+        else:
+            self._unseen[app] = why
+        self._shown = None
+
     def stuck(self, app: AppName) -> str | None:
         return self._stuck.get(app)
 
@@ -80,6 +89,6 @@ class Board:
             status = replace(status, anomalies=(*status.anomalies, why))
         if not self._apps[app].report_anomalies:
             status = replace(status, anomalies=())
-        if (why := self._stuck.get(app)) is not None:
+        for why in filter(None, (self._unseen.get(app), self._stuck.get(app))):
             status = replace(status, is_valid=False, warnings=(*status.warnings, why), last_error=why)
         return status

@@ -11,6 +11,7 @@ import trio
 from trio_update.config import Config
 from trio_update.engine.board import Board
 from trio_update.engine.border import harmless
+from trio_update.engine.foreign import untold_plan
 from trio_update.engine.gate import Gate
 from trio_update.engine.hub import Events, Hub
 from trio_update.engine.jobs import Job, Order, Task
@@ -18,7 +19,7 @@ from trio_update.engine.lane import JobRunner
 from trio_update.engine.lifetime import Lifetime
 from trio_update.engine.refresh import Refresher
 from trio_update.engine.view import StatusView
-from trio_update.errors import Reason, Refused
+from trio_update.errors import OperationFailed, Reason, Refused
 from trio_update.events import Event, StatusChanged
 from trio_update.host.store import Store
 from trio_update.model import AppName, JobKind, JobRecord, JobView, Plan, Status, Step
@@ -199,16 +200,27 @@ class Manager:
     async def plan(self, name: str | None = None) -> tuple[Plan, ...]:
         """What an upgrade would do, going by the last refresh; nothing is changed.
 
-        Raises: Refused for an unknown app; OperationFailed when it cannot be told; ManagerClosed.
+        An app for which that cannot be told has the reason among its plan's refusals, or raises it when it is the one
+        that was asked for.
+
+        Raises: Refused for an unknown app; OperationFailed when it cannot be told of ``name``; ManagerClosed.
         """
         parts = self._parts
         with parts.lifetime.call():
             names = [self._known(name)] if name is not None else list(parts.updaters)
-            decisions = [await parts.updaters[app].decide(Upgrade(), parts.board.snapshot(app)) for app in names]
-            plans = tuple(harmless(decision.plan) for decision in decisions)
+            plans = tuple([harmless(await self._plan(app, alone=name is not None)) for app in names])
             for plan in plans:
                 self._plans.add(plan)
             return plans
+
+    async def _plan(self, app: AppName, *, alone: bool) -> Plan:
+        """Raises OperationFailed for an app that is asked for ``alone``: the plans of others are none the worse."""
+        try:
+            return (await self._parts.updaters[app].decide(Upgrade(), self._parts.board.snapshot(app))).plan
+        except OperationFailed as error:
+            if alone:
+                raise
+            return untold_plan(app, str(error))
 
     async def history(self, name: str | None = None, limit: int = 50) -> tuple[JobRecord, ...]:
         """Ended jobs, newest first.  Raises: Refused for an unknown app, OperationFailed, ManagerClosed."""
