@@ -269,6 +269,19 @@ async def test_an_entry_waits_for_a_start_that_knows_it(site: Site, monkeypatch:
     assert not path.exists()
 
 
+async def test_an_entry_of_an_app_that_is_not_configured_is_told_to_people(site: Site) -> None:
+    """As when the package is gone that brought its kind: the section is disabled then."""
+    await site.add("one")
+    await write_entry(site, bare_entry(AppName("gone")))
+    (site.folder / "data/trio_update/journal/8.odd.json").write_text("{")
+    async with site.manager() as (manager, _):
+        gone, odd = sorted(manager.status().config_warnings)[::-1]
+        assert gone.startswith("The interrupted upgrade of gone (job 41) waits, because that app is not configured")
+        assert "41.gone.json" in gone
+        assert odd.startswith("An interrupted job (8) can neither be undone nor finished")
+        assert manager.status().version_info[ONE].is_valid
+
+
 async def test_what_is_no_entry_stops_nobody(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     await site.add("one")
     journal = site.folder / "data/trio_update/journal"

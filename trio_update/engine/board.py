@@ -27,6 +27,11 @@ class Board:
         self._shown: Status | None = None
         self._budget: RateLimit | None = None
 
+    def tell(self, notice: str) -> None:
+        """Something that a person should see and that belongs to no app that is managed."""
+        self._notices = (*self._notices, without_secrets(notice))
+        self._shown = None
+
     def put(self, app: AppName, status: AppStatus) -> None:
         self._snapshots[app] = harmless(status)
         self._shown = None
