@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from trio_update.config import AppConfig
 from trio_update.engine.border import harmless
+from trio_update.errors import Reason, Refusal
 from trio_update.model import AppName, AppStatus, RateLimit, Release, Status
 from trio_update.text import without_secrets
 
@@ -68,8 +69,10 @@ class Board:
             self._unseen[app] = why
         self._shown = None
 
-    def stuck(self, app: AppName) -> str | None:
-        return self._stuck.get(app)
+    def refuse_stuck(self, app: AppName) -> Refusal | None:
+        """Why nothing but a recovery may be done to an app whose interrupted update could not be undone."""
+        why = self._stuck.get(app)
+        return Refusal(Reason.STUCK, f"{app} needs a recovery first: {why}") if why is not None else None
 
     def status(self, *, busy: bool, budget: RateLimit | None) -> Status:
         """The status of everything, the same object as before if nothing has changed.  ``budget``: GitHub's."""

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import trio
+from msgspec.structs import replace
 
 from trio_update.config import Config
 from trio_update.engine.board import Board
@@ -215,8 +216,11 @@ class Manager:
 
     async def _plan(self, app: AppName, *, alone: bool) -> Plan:
         """Raises OperationFailed for an app that is asked for ``alone``: the plans of others are none the worse."""
+        parts = self._parts
         try:
-            return (await self._parts.updaters[app].decide(Upgrade(), self._parts.board.snapshot(app))).plan
+            plan = (await parts.updaters[app].decide(Upgrade(), parts.board.snapshot(app))).plan
+            stuck = parts.board.refuse_stuck(app)
+            return plan if stuck is None else replace(plan, refusals=(stuck.message,))
         except OperationFailed as error:
             if alone:
                 raise
