@@ -189,8 +189,8 @@ class Step(enum.StrEnum):
     """What is about to happen when the host is asked whether it may (``may_update``).
 
     ADMISSION: a job was asked for.  APP: a full update comes to this app.  SWITCH: everything is downloaded and
-    verified, and the app is about to change.  RESTART: the app's services are about to be restarted.  REFRESH: the
-    remotes are about to be asked.
+    verified, and the app is about to change; or a recovery is about to put back what an earlier job could not.
+    RESTART: the app's services are about to be restarted.  REFRESH: the remotes are about to be asked.
     """
 
     ADMISSION = "admission"

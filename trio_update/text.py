@@ -88,6 +88,20 @@ def escaped(char: str) -> str:
     return ascii(char)[1:-1]
 
 
+def without_surrogates(value: object) -> object:
+    """``value``, of dicts, lists and scalars, with text that UTF-8 can hold.
+
+    Names of files may hold bytes that are not UTF-8, which Python keeps as lone surrogates (PEP 383): they are escaped.
+    """
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {without_surrogates(key): without_surrogates(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_surrogates(item) for item in value]
+    return value
+
+
 def named(names: Sequence[str | bytes], most: int = 5) -> str:
     """The first ``most`` names, and how many more there are.  Bytes that are not UTF-8 are shown as ``\\xNN``."""
     shown = ", ".join(

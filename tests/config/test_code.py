@@ -46,6 +46,26 @@ def refused(*apps: Any, **parts: Any) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
+def test_what_is_read_of_other_servers_sections_is_not_passed_over_in_code() -> None:
+    odd: Any = {"10.0.0.0/8"}
+    assert refused(server=ServerConfig(trusted_clients=odd, cors_domains=odd)) == [
+        "Config.server: [authorization] 'trusted_clients' must be a tuple, not a value of type set",
+        "Config.server: [authorization] 'cors_domains' must be a tuple, not a value of type set",
+    ]
+
+
+def test_text_that_no_file_could_hold_is_refused() -> None:
+    (told,) = refused(git_app(path="/srv/\udcff"))
+    assert told == "Config.apps[0]: [update_manager app] 'path' holds bytes that are not UTF-8"
+
+
+def test_what_is_no_configuration_is_refused_as_one() -> None:
+    anything: Any
+    for anything in (None, {}, Config):
+        with pytest.raises(ConfigInvalid, match="must be a Config, not a value of type"):
+            judge_config(anything)
+
+
 def test_plain_values_become_what_they_say(home: Path) -> None:
     app = git_app(
         channel="stable",

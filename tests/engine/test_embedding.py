@@ -24,6 +24,7 @@ from trio_update.engine.jobs import Job
 from trio_update.engine.manager import Manager
 from trio_update.engine.opening import open_manager
 from trio_update.errors import Aborted, ManagerClosed, OperationFailed, Reason, Refused, StartFailed
+from trio_update.events import Event
 from trio_update.model import AppName, JobRecord, JobState, Outcome
 from trio_update.web.api.wire import Wire
 
@@ -148,6 +149,8 @@ async def calls_after_the_end(manager: Manager, job: Job) -> list[Callable[[], A
             raise AssertionError("there are no events any more")
 
     return [
+        partial(at_once, lambda: manager.hub),
+        partial(at_once, manager.stop),
         partial(at_once, manager.status),
         partial(at_once, manager.since_refresh),
         partial(at_once, manager.job),
@@ -158,6 +161,7 @@ async def calls_after_the_end(manager: Manager, job: Job) -> list[Callable[[], A
         manager.abort,
         partial(manager.start_upgrade, "app"),
         partial(manager.start_upgrade, None),
+        partial(manager.start_upgrade, None, plan_id="0"),
         partial(manager.start_upgrade, "no such app"),
         partial(manager.upgrade, "app"),
         partial(manager.recover, "app"),
@@ -178,6 +182,15 @@ async def test_after_the_end_everything_says_so_and_a_job_still_tells_how_it_end
                 await call()
         assert await job.wait() == record
         assert job.view().outcome is Outcome.SUCCEEDED
+
+
+async def test_a_hub_that_was_kept_beyond_the_end_has_nothing_to_wait_for(bench: Bench) -> None:
+    async with open_manager(config_of(bench), data_path=bench.data_path) as manager:
+        hub = manager.hub
+    send, receive = trio.open_memory_channel[Event](1)
+    with trio.fail_after(5), hub.attach(send) as attached, pytest.raises(trio.EndOfChannel):
+        await receive.receive()
+    assert not attached.missed
 
 
 async def test_whoever_waits_when_the_manager_ends_gets_an_answer(site: Site) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -176,6 +177,14 @@ async def refuses() -> str | None:
     raise Refused(Reason.PRINTING, "Layer 5 of 900")
 
 
+async def says_yes_as_python_does() -> Any:
+    return True
+
+
+async def says_no_in_bytes() -> Any:
+    return b"no"
+
+
 async def hangs() -> str | None:
     await trio.Event().wait()
     return None
@@ -188,10 +197,12 @@ async def hangs() -> str | None:
         (raises_in_a_nursery, Reason.NOT_NOW, "the printer does not answer"),
         (raises_without_a_word, Reason.NOT_NOW, "could not be found out: ValueError"),
         (refuses, Reason.PRINTING, "Layer 5 of 900"),
+        (says_yes_as_python_does, Reason.NOT_NOW, "answered with a value of type bool, not with None or a sentence"),
+        (says_no_in_bytes, Reason.NOT_NOW, "answered with a value of type bytes, not with None or a sentence"),
         (hangs, Reason.NOT_NOW, "could not be found out within 0.2 s"),
     ],
 )
-@pytest.mark.parametrize("step", [Step.ADMISSION, Step.SWITCH])
+@pytest.mark.parametrize("step", [Step.REFRESH, Step.ADMISSION, Step.SWITCH])
 async def test_a_gate_that_fails_is_a_no(
     bench: Bench,
     monkeypatch: pytest.MonkeyPatch,
@@ -210,7 +221,12 @@ async def test_a_gate_that_fails_is_a_no(
     async with open_manager(config, data_path=bench.data_path, may_update=may_update) as manager:
         await manager.wait_ready()
         with trio.fail_after(20):
-            if step is Step.ADMISSION:
+            if step is Step.REFRESH:
+                # The start's own refresh got the same answer, and has ended nothing.
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                with pytest.raises(Refused, match=words):
+                    await manager.refresh()
+            elif step is Step.ADMISSION:
                 with pytest.raises(Refused, match=words) as caught:
                     await manager.start_upgrade("app")
                 assert caught.value.reason is reason

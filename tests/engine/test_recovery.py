@@ -22,7 +22,7 @@ from trio_update.config import HealthCheck
 from trio_update.engine.journal import Entry, Journal, Phase
 from trio_update.engine.opening import open_manager
 from trio_update.errors import DataPathHeld, OperationFailed, Reason, Refused, StartFailed
-from trio_update.model import AppName, JobId, JobKind, Outcome
+from trio_update.model import AppName, JobId, JobKind, Outcome, Step
 from trio_update.updaters.base import Target
 from trio_update.updaters.git.effects import MoveHead
 from trio_update.updaters.kinds import built_in_kinds, effects_of
@@ -182,6 +182,7 @@ async def test_what_cannot_be_settled_is_told_and_tried_again_by_a_recovery(site
             with pytest.raises(Refused) as caught:
                 await manager.upgrade("one", who="test")
             assert caught.value.reason is Reason.STUCK
+            assert (await manager.plan("one"))[0].refusals == (str(caught.value),)
             assert manager.status().version_info[AppName("two")].is_valid
     entry = (await Journal(site.folder / "data/trio_update/journal", EFFECTS).load())[0]
     assert entry.attempts == 3
@@ -195,6 +196,28 @@ async def test_what_cannot_be_settled_is_told_and_tried_again_by_a_recovery(site
     assert not list((site.folder / "data/trio_update/journal").iterdir())
     async with site.manager() as (manager, _):
         assert manager.status().version_info[ONE].is_valid
+
+
+async def test_the_host_is_asked_before_a_recovery_puts_an_app_back(site: Site) -> None:
+    await site.add("one")
+    # As many starts have tried as may; only somebody's recovery tries again.
+    await write_entry(site, entry_of(site, attempts=3))
+    git(site.folder / "one", "pull", "-q", "--ff-only", str(site.upstreams["one"].path))
+    changed, printing = site.head("one"), [True]
+
+    async def may_update(app: AppName | None, step: Step) -> str | None:
+        return "A print is running" if step is Step.SWITCH and printing[0] else None
+
+    async with site.manager(may_update=may_update) as (manager, _):
+        for hard in (False, True):
+            with pytest.raises(Refused, match="A print is running"):
+                await manager.recover("one", hard=hard, who="test")
+            assert site.head("one") == changed
+        assert not manager.status().version_info[ONE].is_valid
+        printing[0] = False
+        await manager.recover("one", hard=False, who="test")
+        assert manager.status().version_info[ONE].is_valid
+    assert not list((site.folder / "data/trio_update/journal").iterdir())
 
 
 def damaged(site: Site, how: str) -> bytes:
@@ -267,6 +290,19 @@ async def test_an_entry_waits_for_a_start_that_knows_it(site: Site, monkeypatch:
         assert manager.status().version_info[ONE].is_valid
         assert (await manager.history())[0].proc_id == 41
     assert not path.exists()
+
+
+async def test_an_entry_of_an_app_that_is_not_configured_is_told_to_people(site: Site) -> None:
+    """As when the package is gone that brought its kind: the section is disabled then."""
+    await site.add("one")
+    await write_entry(site, bare_entry(AppName("gone")))
+    (site.folder / "data/trio_update/journal/8.odd.json").write_text("{")
+    async with site.manager() as (manager, _):
+        gone, odd = sorted(manager.status().config_warnings)[::-1]
+        assert gone.startswith("The interrupted upgrade of gone (job 41) waits, because that app is not configured")
+        assert "41.gone.json" in gone
+        assert odd.startswith("An interrupted job (8) can neither be undone nor finished")
+        assert manager.status().version_info[ONE].is_valid
 
 
 async def test_what_is_no_entry_stops_nobody(site: Site, caplog: pytest.LogCaptureFixture) -> None:

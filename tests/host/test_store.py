@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
@@ -91,6 +92,20 @@ async def test_history_is_newest_first_filtered_limited_and_pruned(path: Path, m
         assert [found.proc_id for found in await store.history(ONE, 10)] == [7, 5]
         assert [found.proc_id for found in await store.history(TWO, 2)] == [8, 7]
         assert await store.history(AppName("three"), 10) == ()
+
+
+async def test_text_that_utf_8_cannot_hold_is_kept_escaped(path: Path) -> None:
+    """Names of files whose bytes are no text; losing the history of a job for them would be bad, the server worse."""
+    async with open_store(path) as (store, _):
+        odd = msgspec.structs.replace(record(1, ONE), message="no \udcff.txt", log=("\udc80", "as it was"))
+        await store.save_job(odd, {ONE: (Release(version="\udc80"),)})
+        await store.save_snapshot(ONE, "digest", msgspec.structs.replace(snapshot(ONE), version="\udcff"))
+        await store.save_note("odd", {"\udcfe": ["\udcff"]})
+        (kept,) = await store.history(None, 5)
+        assert (kept.message, kept.log) == (r"no \udcff.txt", (r"\udc80", "as it was"))
+        assert (await store.snapshots({ONE: GitStatus}))[ONE][1].version == r"\udcff"
+        assert (await store.earlier())[ONE] == (Release(version=r"\udc80"),)
+        assert await store.note("odd", dict[str, list[str]]) == {r"\udcfe": [r"\udcff"]}
 
 
 async def test_a_job_written_again_replaces_itself(path: Path) -> None:

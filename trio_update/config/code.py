@@ -29,6 +29,8 @@ def judge_code(config: Config, kinds: Sequence[AppKind]) -> Config:
 
     Raises: ConfigInvalid with everything that is wrong, each with its place in ``config``.
     """
+    if not isinstance(config, Config):
+        raise ConfigInvalid([_of_wrong_type("the argument", config, Config)])
     findings = Findings([], fatal=False)
     own = _own_sections(config, findings)
     update_manager = judge_update_manager(own, findings)
@@ -56,6 +58,11 @@ def _own_sections(config: Config, findings: Findings) -> dict[str, list[Section]
             findings.problems.append(_of_wrong_type(place, value, kind))
             continue
         sections |= {name: [_section(name, place, value, table)] for name, table in tables.items()}
+    for name in foreign_tables():
+        # What stands in a file's section for another server is that server's business; what code gives is ours.
+        for section in sections.get(name, ()):
+            for fault in section.faults:
+                findings.add(section, fault)
     return sections
 
 
@@ -117,10 +124,19 @@ def _section(name: str, place: str, value: msgspec.Struct, table: Table, **given
     faults = []
     for option, found in _given(value, table):
         try:
-            options.append(Option(option, table[option].write(found), 0))
+            options.append(Option(option, _in_utf_8(table[option].write(found)), 0))
         except BadValue as exc:
             faults.append(Fault(0, f"'{option}' {exc}"))
     return Section(name, place, 0, tuple(options), tuple(faults))
+
+
+def _in_utf_8(text: str) -> str:
+    """The text as a file could hold it.  Raises: BadValue."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadValue("holds bytes that are not UTF-8") from None
+    return text
 
 
 def _is_told(section: Section, fault: Fault) -> bool:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from trio_update.config import AppConfig
 from trio_update.engine.border import harmless
+from trio_update.errors import Reason, Refusal
 from trio_update.model import AppName, AppStatus, RateLimit, Release, Status
 from trio_update.text import without_secrets
 
@@ -23,8 +24,14 @@ class Board:
         self._earlier: dict[AppName, tuple[Release, ...]] = {}
         self._stuck: dict[AppName, str] = {}
         self._untidy: dict[AppName, str] = {}
+        self._unseen: dict[AppName, str] = {}
         self._shown: Status | None = None
         self._budget: RateLimit | None = None
+
+    def tell(self, notice: str) -> None:
+        """Something that a person should see and that belongs to no app that is managed."""
+        self._notices = (*self._notices, without_secrets(notice))
+        self._shown = None
 
     def put(self, app: AppName, status: AppStatus) -> None:
         self._snapshots[app] = harmless(status)
@@ -54,8 +61,18 @@ class Board:
         self._untidy[app] = why
         self._shown = None
 
-    def stuck(self, app: AppName) -> str | None:
-        return self._stuck.get(app)
+    def set_unseen(self, app: AppName, why: str | None) -> None:
+        """An app that could not be looked at, so that its status is the former one; ``None``: it was."""
+        if why is None:
+            self._unseen.pop(app, None)
+        else:
+            self._unseen[app] = why
+        self._shown = None
+
+    def refuse_stuck(self, app: AppName) -> Refusal | None:
+        """Why nothing but a recovery may be done to an app whose interrupted update could not be undone."""
+        why = self._stuck.get(app)
+        return Refusal(Reason.STUCK, f"{app} needs a recovery first: {why}") if why is not None else None
 
     def status(self, *, busy: bool, budget: RateLimit | None) -> Status:
         """The status of everything, the same object as before if nothing has changed.  ``budget``: GitHub's."""
@@ -80,6 +97,6 @@ class Board:
             status = replace(status, anomalies=(*status.anomalies, why))
         if not self._apps[app].report_anomalies:
             status = replace(status, anomalies=())
-        if (why := self._stuck.get(app)) is not None:
+        for why in filter(None, (self._unseen.get(app), self._stuck.get(app))):
             status = replace(status, is_valid=False, warnings=(*status.warnings, why), last_error=why)
         return status

@@ -30,7 +30,7 @@ class Gate:
         """Return when the step may be taken.
 
         Raises: Refused, with the host's sentence; also when its function raises (a :class:`Refused` of its own passes
-            as it is), or does not answer within :data:`ANSWER_SECONDS`.
+            as it is), answers with something else, or does not answer within :data:`ANSWER_SECONDS`.
         """
         if self._may_update is None:
             return
@@ -44,9 +44,19 @@ class Gate:
 async def _answer(may_update: MayUpdate, app: AppName | None, step: Step) -> str | None:
     try:
         with unwrapped():
-            return await may_update(app, step)
+            answer: object = await may_update(app, step)
     except Refused:
         raise
     except Exception as error:  # noqa: BLE001 - the host's own code: its failure is a no, and must not end a job's undo
         _log.warning("asking whether %s may be updated failed (%s)", app or "everything", step, exc_info=True)
         return str(error) or f"whether it may be updated could not be found out: {error!r}"
+    if answer is None:
+        return None
+    if isinstance(answer, str):
+        # The bare text: what the host made of its own kind of text must not run wherever it is shown.
+        return str.__str__(answer)
+    # True may have been meant as a yes, and as a "there is something".
+    return (
+        f"whether it may be updated could not be found out: the application answered with a value of type "
+        f"{type(answer).__name__}, not with None or a sentence"
+    )

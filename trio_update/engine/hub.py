@@ -26,15 +26,18 @@ class Hub:
     def __init__(self) -> None:
         # A dict for its order: who came first hears first.
         self._outboxes: dict[trio.MemorySendChannel[Any], Attachment] = {}
+        self._ended = False
 
     @contextmanager
     def attach(self, outbox: trio.MemorySendChannel[Any]) -> Iterator[Attachment]:
         """Put every event into ``outbox`` while the context lasts.
 
         An outbox that is full belongs to someone who does not read: it is closed, so that its owner finds the end
-        of the stream and can come back for the whole state.  The end of the hub closes it too.
+        of the stream and can come back for the whole state.  The end of the hub closes it too, or has closed it.
         """
         attached = self._outboxes[outbox] = Attachment()
+        if self._ended:
+            self.end()
         try:
             yield attached
         finally:
@@ -53,6 +56,7 @@ class Hub:
 
     def end(self) -> None:
         """Close every outbox: nothing follows."""
+        self._ended = True
         for outbox in list(self._outboxes):
             outbox.close()
         self._outboxes.clear()

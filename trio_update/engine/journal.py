@@ -133,6 +133,10 @@ class Journal:
         """Forget ``entry``: its app is whole."""
         await in_thread(_remove_durably, self._path(entry.job, entry.app))
 
+    def place(self, entry: Entry) -> Path:
+        """The file of ``entry``, for a message."""
+        return self._path(entry.job, entry.app)
+
     async def holds(self, entry: Entry) -> bool:
         """Whether ``entry`` is not forgotten; closing it may have failed only behind that."""
         return await in_thread(self._path(entry.job, entry.app).exists)

@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import trio
+from msgspec.structs import replace
 
 from trio_update.config import Config
 from trio_update.engine.board import Board
 from trio_update.engine.border import harmless
+from trio_update.engine.foreign import untold_plan
 from trio_update.engine.gate import Gate
 from trio_update.engine.hub import Events, Hub
 from trio_update.engine.jobs import Job, Order, Task
@@ -18,7 +20,7 @@ from trio_update.engine.lane import JobRunner
 from trio_update.engine.lifetime import Lifetime
 from trio_update.engine.refresh import Refresher
 from trio_update.engine.view import StatusView
-from trio_update.errors import Reason, Refused
+from trio_update.errors import OperationFailed, Reason, Refused
 from trio_update.events import Event, StatusChanged
 from trio_update.host.store import Store
 from trio_update.model import AppName, JobKind, JobRecord, JobView, Plan, Status, Step
@@ -48,8 +50,8 @@ class Parts:
 class Manager:
     """Manages the apps of one configuration.  Made by :func:`~trio_update.engine.opening.open_manager` only.
 
-    After the end of its context everything raises ManagerClosed, and what waits in another task then returns or
-    raises too: a job is put back and ends, anything else raises ManagerClosed.
+    After the end of its context everything but :attr:`config` raises ManagerClosed, and what waits in another task
+    then returns or raises too: a job is put back and ends, anything else raises ManagerClosed.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -60,12 +62,16 @@ class Manager:
 
     @property
     def config(self) -> Config:
-        """The configuration that it was opened with."""
+        """The configuration that it was opened with, as it was judged; a value that outlives the manager."""
         return self._parts.config
 
     @property
     def hub(self) -> Hub:
-        """Where the events come from, for the sessions of the web; everybody else uses :meth:`events`."""
+        """Where the events come from, for the sessions of the web; everybody else uses :meth:`events`.
+
+        Raises: ManagerClosed.
+        """
+        self._parts.lifetime.check()
         return self._parts.view.hub
 
     async def wait_ready(self) -> None:
@@ -118,6 +124,7 @@ class Manager:
             if not parts.looked.is_set():
                 raise Refused(Reason.NOT_READY, "The apps have not been looked at yet, try again in a moment")
             await parts.gate.ask(app, Step.REFRESH)
+            parts.lifetime.check()  # a host may shield its answer from the end
             if parts.view.busy:
                 raise Refused(Reason.BUSY, "An update is running: refresh when it has ended")
             await parts.refresher.refresh(parts.updaters if app is None else [app])
@@ -134,6 +141,7 @@ class Manager:
         Raises: Refused for an unknown app, while the app (or everything) is being worked on, when the host does not
             allow it; ManagerClosed.
         """
+        self._parts.lifetime.check()
         if name is not None:
             shown = self._plans.find(AppName(name), plan_id) if plan_id else None
             return await self._start_one(JobKind.UPGRADE, name, Upgrade(plan_id or "", shown), who)
@@ -182,23 +190,41 @@ class Manager:
         await Job(run, self._parts.lifetime).abort()
 
     def stop(self) -> None:
-        """Begin the end: running jobs are aborted, new ones refused.  Leaving the context waits for them."""
+        """Begin the end: running jobs are aborted, new ones refused.  Leaving the context waits for them.
+
+        Raises: ManagerClosed.
+        """
+        self._parts.lifetime.check()
         self._stopping = True
         self._parts.jobs.stop()
 
     async def plan(self, name: str | None = None) -> tuple[Plan, ...]:
         """What an upgrade would do, going by the last refresh; nothing is changed.
 
-        Raises: Refused for an unknown app; OperationFailed when it cannot be told; ManagerClosed.
+        An app for which that cannot be told has the reason among its plan's refusals, or raises it when it is the one
+        that was asked for.
+
+        Raises: Refused for an unknown app; OperationFailed when it cannot be told of ``name``; ManagerClosed.
         """
         parts = self._parts
         with parts.lifetime.call():
             names = [self._known(name)] if name is not None else list(parts.updaters)
-            decisions = [await parts.updaters[app].decide(Upgrade(), parts.board.snapshot(app)) for app in names]
-            plans = tuple(harmless(decision.plan) for decision in decisions)
+            plans = tuple([harmless(await self._plan(app, alone=name is not None)) for app in names])
             for plan in plans:
                 self._plans.add(plan)
             return plans
+
+    async def _plan(self, app: AppName, *, alone: bool) -> Plan:
+        """Raises OperationFailed for an app that is asked for ``alone``: the plans of others are none the worse."""
+        parts = self._parts
+        try:
+            plan = (await parts.updaters[app].decide(Upgrade(), parts.board.snapshot(app))).plan
+            stuck = parts.board.refuse_stuck(app)
+            return plan if stuck is None else replace(plan, refusals=(stuck.message,))
+        except OperationFailed as error:
+            if alone:
+                raise
+            return untold_plan(app, str(error))
 
     async def history(self, name: str | None = None, limit: int = 50) -> tuple[JobRecord, ...]:
         """Ended jobs, newest first.  Raises: Refused for an unknown app, OperationFailed, ManagerClosed."""
@@ -234,6 +260,7 @@ class Manager:
             try:
                 self._admit(order)
                 await parts.gate.ask(order.name, Step.ADMISSION)
+                parts.lifetime.check()  # a host may shield its answer from the end
                 # Again: while the host was asked, somebody else may have come first.
                 self._admit(order)
             except Refused as refused:

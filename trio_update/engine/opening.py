@@ -13,6 +13,7 @@ import trio
 
 from trio_update.config import Config
 from trio_update.engine.board import Board
+from trio_update.engine.foreign import make_updaters
 from trio_update.engine.gate import Gate, MayUpdate
 from trio_update.engine.hub import Hub
 from trio_update.engine.jobs import Job
@@ -29,7 +30,6 @@ from trio_update.engine.startup import (
     kinds_of,
     locked,
     make_folders,
-    make_updaters,
     refuse_inside_app,
     restore,
     tidy_saved,

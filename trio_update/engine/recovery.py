@@ -36,7 +36,7 @@ async def resume_all(
     for entry in contents.entries:
         last = max(last, entry.job)
         if entry.app not in updaters:
-            _log.warning("the interrupted update of %s waits: the app is not configured any more", entry.app)
+            _tell_waiting(journal, entry, board)
         elif entry.app in blocked:
             # In which order the two changed the app is not known: neither is undone without the other.
             _log.error("the interrupted update of %s (job %d) waits for the other one", entry.app, entry.job)
@@ -56,13 +56,29 @@ async def resume_all(
 
 
 def _tell_unreadable(bad: Unreadable, updaters: Mapping[AppName, Updater], board: Board) -> set[AppName]:
-    """Make the app stuck; every one that it may be about, when the name of the entry leaves that open."""
+    """Make the app stuck; every one that it may be about, when the name of the entry leaves that open.
+
+    One that concerns no app that is managed is told beside the apps.
+    """
     advice = bad.advice()
     concerned = {app for app in updaters if bad.concerns(app)}
     _log.error("%s: %s", ", ".join(sorted(concerned)) or "an app that is not configured", advice)
+    if not concerned:
+        board.tell(advice)
     for app in concerned:
         board.set_stuck(app, advice)
     return concerned
+
+
+def _tell_waiting(journal: Journal, entry: Entry, board: Board) -> None:
+    """Its section may be disabled, or its kind of app no longer installed: the app may be half changed all the same."""
+    told = (
+        f"The interrupted {entry.kind} of {entry.app} (job {entry.job}) waits, because that app is not configured: the "
+        "first start that knows it again brings it to a whole state. If it is gone for good, remove "
+        f"{journal.place(entry)}"
+    )
+    _log.warning("%s", told)
+    board.tell(told)
 
 
 async def _resume_one(

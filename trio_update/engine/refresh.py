@@ -73,9 +73,11 @@ class Refresher:
                     known = self._board.snapshot(app)
                     status = await (updater.check(known) if network else updater.inspect(known))
                 self._board.put(app, status)
+                self._board.set_unseen(app, None)
                 await self._save(app, self._board.snapshot(app))
-        except Exception:  # noqa: BLE001 - one app's bug must not end the others' refresh, nor the server
-            _log.exception("the refresh of %s failed unexpectedly", app)
+        except Exception as error:  # noqa: BLE001 - one app's bug must not end the others' refresh, nor the server
+            _log.exception("%s could not be looked at", app)
+            self._board.set_unseen(app, str(error) or repr(error))
         finally:
             del self._under_way[app]
             ended.set()

@@ -18,7 +18,7 @@ from trio_update.host.lock import InstanceLock
 from trio_update.host.store import Store
 from trio_update.logs import get_logger
 from trio_update.model import AppName, AppStatus
-from trio_update.updaters.base import Tools, Updater
+from trio_update.updaters.base import Updater
 from trio_update.updaters.kinds import Kind
 
 _log = get_logger(__name__)
@@ -44,11 +44,6 @@ def kinds_of(config: Config, kinds: Sequence[Kind]) -> dict[AppName, Kind]:
     """What kind of app each one is, once the configuration was judged by these kinds."""
     by_config = {kind.config: kind for kind in kinds}
     return {app.name: by_config[type(app)] for app in config.apps}
-
-
-def make_updaters(config: Config, kinds: Mapping[AppName, Kind], tools: Tools) -> dict[AppName, Updater]:
-    """The updater of each app."""
-    return {app.name: kinds[app.name].make(app, tools) for app in config.apps}
 
 
 async def restore(

@@ -12,6 +12,7 @@ from pathlib import Path
 import trio
 from msgspec.structs import replace
 
+from trio_update.engine.foreign import held_to_promise
 from trio_update.engine.journal import Entry, Journal, Phase
 from trio_update.engine.states import EntryEvent, next_phase
 from trio_update.errors import OperationFailed
@@ -57,7 +58,8 @@ async def undo(journal: Journal, entry: Entry, updater: Updater, tools: Tools, r
     next_phase(entry.phase, EntryEvent.UNDONE)
     if entry.phase is Phase.OPEN:
         for effect in reversed(entry.effects):
-            await effect.settle(tools, report)
+            with held_to_promise(entry.app):
+                await effect.settle(tools, report)
     for stage in entry.stages:
         await in_thread(durable.remove_tree, Path(stage))
     try:
@@ -75,7 +77,8 @@ async def finish(journal: Journal, entry: Entry, tools: Tools, report: Report) -
     """
     next_phase(entry.phase, EntryEvent.FINISHED)
     for effect in entry.effects:
-        await effect.discard(tools, report)
+        with held_to_promise(entry.app):
+            await effect.discard(tools, report)
     await journal.close(entry)
 
 

@@ -65,17 +65,19 @@ class Worker:
 
     async def _refuse_or_mend_stuck(self, task: Task, run: JobRun) -> None:
         """An app with an open journal entry comes out of that first; only a recovery asks for it."""
-        why = self.board.stuck(task.app)
-        if why is None:
+        stuck = self.board.refuse_stuck(task.app)
+        if stuck is None:
             return
         if not isinstance(task.request, Recover):
-            raise Refused(Reason.STUCK, f"{task.app} needs a recovery first: {why}")
+            raise Refused(stuck.reason, stuck.message)
         contents = await self.means.journal.read()
         for bad in contents.unreadable:
             if bad.concerns(task.app):
                 raise Refused(Reason.STUCK, bad.advice())
         for entry in contents.entries:
             if entry.app == task.app:
+                # It changes the app as a switch does, and as long after the admission as other jobs took.
+                await self.means.gate.ask(task.app, Step.SWITCH)
                 run.report(f"Trying again to put {task.app} back")
                 await self._try_again(entry, run, hard=task.request.hard)
         self.board.set_stuck(task.app, None)

@@ -20,6 +20,7 @@ from trio_update.errors import OperationFailed, StartFailed
 from trio_update.host.threads import in_thread
 from trio_update.logs import get_logger
 from trio_update.model import AppName, JobId, JobRecord, Release
+from trio_update.text import without_surrogates
 
 _log = get_logger(__name__)
 T = TypeVar("T")
@@ -75,7 +76,7 @@ class Store:
         }
 
     async def save_snapshot(self, app: AppName, config: str, status: msgspec.Struct) -> None:
-        data = msgspec.json.encode(status)
+        data = _encode(status)
         await self._run(lambda db: db.execute("INSERT OR REPLACE INTO snapshot VALUES (?, ?, ?)", (app, config, data)))
 
     async def earlier(self) -> dict[AppName, tuple[Release, ...]]:
@@ -85,9 +86,9 @@ class Store:
 
     async def save_job(self, record: JobRecord, earlier: Mapping[AppName, tuple[Release, ...]]) -> None:
         """Write a job (again), and where its apps can go back to: both or neither."""
-        data = msgspec.json.encode(record)
+        data = _encode(record)
         apps = [(outcome.name, record.proc_id) for outcome in record.apps]
-        releases = [(app, msgspec.json.encode(found)) for app, found in earlier.items()]
+        releases = [(app, _encode(found)) for app, found in earlier.items()]
 
         def write(db: sqlite3.Connection) -> None:
             db.execute("INSERT OR REPLACE INTO job VALUES (?, ?)", (record.proc_id, data))
@@ -158,7 +159,7 @@ class Store:
 
     async def save_note(self, key: str, value: object) -> None:
         """Note what JSON can hold; beyond :data:`KEPT_NOTES` the one goes that was written longest ago."""
-        data = msgspec.json.encode(value)
+        data = _encode(value)
 
         def write(db: sqlite3.Connection) -> None:
             db.execute(
@@ -180,6 +181,13 @@ class Store:
             return await trio.to_thread.run_sync(turn, limiter=self._turn)
         except sqlite3.Error as error:
             raise OperationFailed(f"cannot use the database {self._path}: {error}") from error
+
+
+def _encode(value: object) -> bytes:
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(without_surrogates(msgspec.to_builtins(value)))
 
 
 def _decode(data: bytes, kind: type[T]) -> T | None:
