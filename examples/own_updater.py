@@ -78,7 +78,7 @@ class Firmware:
         plan = replace(plan, refusals=(*known.warnings, *held))
         return tu.Decision(request=request, known=known, plan=plan)
 
-    async def prepare(self, decision: tu.Decision, workshop: tu.Workshop, report: tu.Report) -> tu.Prepared:
+    async def prepare(self, decision: tu.Decision, area: tu.WorkArea, report: tu.Report) -> tu.Prepared:
         if decision.plan.refusals:
             raise tu.Refused(tu.Reason.INVALID, "; ".join(decision.plan.refusals))
         old, new = tu.Target(str(decision.plan.from_version)), tu.Target(str(decision.plan.to_version))
@@ -86,7 +86,7 @@ class Firmware:
             return tu.Prepared(old, old, unchanged=f"{self.config.name} stays at {old.version}")
         files, live = self.tools.files, self.config.path / "firmware.bin"
         image = await files.read(self.config.releases / f"{new.version}.bin")
-        stage = await workshop.stage(live)
+        stage = await area.stage(live)
         await files.make_folder(stage)
         inode = await files.write(stage / "image", image)
         return tu.Prepared(old, new, effects=(Flash(live=str(live), stage=str(stage), new=inode),))

@@ -57,19 +57,19 @@ if TYPE_CHECKING:
         Step,
         Unknown,
     )
+    from trio_update.progress import Report
     from trio_update.updaters.base import (
         Decision,
         Effect,
         Prepared,
         Recover,
-        Report,
         Request,
         Rollback,
         Target,
         Tools,
         Updater,
         Upgrade,
-        Workshop,
+        WorkArea,
     )
     from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
     from trio_update.updaters.kinds import Kind, KindInvalid, installed_kinds, load_config, parse_config
@@ -146,7 +146,7 @@ __all__ = [
     "Upgrade",
     "WebConfig",
     "WebStatus",
-    "Workshop",
+    "WorkArea",
     "ZipConfig",
     "ZipStatus",
     "__version__",
@@ -185,9 +185,10 @@ _PLACES = {
         *("AppName", "AppOutcome", "AppStatus", "Channel", "JobId", "JobKind", "JobRecord", "JobState", "JobView"),
         *("Outcome", "Outside", "Plan", "Status", "Step", "Unknown"),
     ),
+    "progress": ("Report",),
     "updaters.base": (
-        *("Decision", "Effect", "Prepared", "Recover", "Report", "Request", "Rollback", "Target", "Tools", "Updater"),
-        *("Upgrade", "Workshop"),
+        *("Decision", "Effect", "Prepared", "Recover", "Request", "Rollback", "Target", "Tools", "Updater"),
+        *("Upgrade", "WorkArea"),
     ),
     "updaters.git.kind": ("GitRepoConfig", "GitStatus"),
     "updaters.kinds": ("Kind", "KindInvalid", "installed_kinds", "load_config", "parse_config"),

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+
+Report = Callable[[str], None]
+"""Gets what there is to tell of something under way, a line at a time; returns at once."""
 
 # "Receiving objects:  45% (9/20), 1.20 MiB | 3.00 MiB/s"; "remote: " in front of what the other side does.
 _GIT = re.compile(r"(?:remote: )?(?P<what>[^%:\n]{1,60}):\s+(?P<percent>\d{1,3})%(?: \([^)]*\))?(?P<more>, .*)?")

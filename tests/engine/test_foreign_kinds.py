@@ -85,7 +85,7 @@ class Odd:
         plan = tu.Plan(name=self.config.name, up_to_date=False, from_version="old", to_version="new")
         return tu.Decision(request=request, known=known, plan=plan)
 
-    async def prepare(self, decision: tu.Decision, workshop: tu.Workshop, report: tu.Report) -> Any:
+    async def prepare(self, decision: tu.Decision, area: tu.WorkArea, report: tu.Report) -> Any:
         if fail(self.config.fault, "prepare"):
             return None
         effect = Write(path=str(self.config.path / "file"), fault=self.config.fault)

@@ -20,7 +20,8 @@ from trio_update.engine.opening import open_manager
 from trio_update.errors import TrioUpdateError
 from trio_update.events import Event
 from trio_update.model import AppName, AppStatus
-from trio_update.updaters.base import Report, Request
+from trio_update.progress import Report
+from trio_update.updaters.base import Request
 from trio_update.updaters.git.decision import GitDecision
 from trio_update.updaters.git.effects import MoveHead
 from trio_update.updaters.git.kind import GitRepoConfig, GitStatus

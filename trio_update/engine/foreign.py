@@ -17,7 +17,8 @@ from trio_update.config import AppConfig, Config
 from trio_update.errors import OperationFailed, Reason, Refusal, TrioUpdateError
 from trio_update.logs import get_logger
 from trio_update.model import AppName, AppStatus, Plan, Unknown
-from trio_update.updaters.base import Decision, Prepared, Report, Request, Tools, Updater, Workshop
+from trio_update.progress import Report
+from trio_update.updaters.base import Decision, Prepared, Request, Tools, Updater, WorkArea
 from trio_update.updaters.kinds import Kind
 
 _log = get_logger(__name__)
@@ -85,9 +86,9 @@ class _Held:
         with held_to_promise(self.config.name):
             return _expected(await self._updater.decide(request, known, fetch=fetch), Decision)
 
-    async def prepare(self, decision: Decision, workshop: Workshop, report: Report) -> Prepared:
+    async def prepare(self, decision: Decision, area: WorkArea, report: Report) -> Prepared:
         with held_to_promise(self.config.name):
-            return _expected(await self._updater.prepare(decision, workshop, report), Prepared)
+            return _expected(await self._updater.prepare(decision, area, report), Prepared)
 
 
 class _Unmade:
@@ -114,7 +115,7 @@ class _Unmade:
         refusals = (Refusal(Reason.INVALID, self._why),)
         return Decision(request=request, known=known, plan=untold_plan(known.name, self._why), refusals=refusals)
 
-    async def prepare(self, decision: Decision, workshop: Workshop, report: Report) -> Prepared:
+    async def prepare(self, decision: Decision, area: WorkArea, report: Report) -> Prepared:
         raise OperationFailed(self._why)
 
 

@@ -19,7 +19,8 @@ from trio_update.errors import OperationFailed
 from trio_update.host.files import durable
 from trio_update.host.threads import in_thread
 from trio_update.logs import get_logger
-from trio_update.updaters.base import Report, Tools, Updater
+from trio_update.progress import Report
+from trio_update.updaters.base import Tools, Updater
 
 _log = get_logger(__name__)
 

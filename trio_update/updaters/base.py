@@ -21,9 +21,8 @@ from trio_update.host.forge.base import Forges
 from trio_update.host.http.client import Web
 from trio_update.host.processes.runner import Runner
 from trio_update.model import AppStatus, JobId, Plan, Release
+from trio_update.progress import Report
 from trio_update.updaters.plans import outdated
-
-Report = Callable[[str], None]
 
 
 def in_loop(report: Report) -> Report:
@@ -159,7 +158,7 @@ class Prepared:
     notes: tuple[str, ...] = field(default=())
 
 
-class Workshop(Protocol):
+class WorkArea(Protocol):
     """Where an updater prepares: paths it is given here are removed if the job does not reach its switch.
 
     ``saved_folder`` is what :meth:`saved` will make, and need not exist yet.
@@ -206,7 +205,7 @@ class Updater(Protocol):
         answer; what speaks against it is in the decision.
         """
 
-    async def prepare(self, decision: Decision, workshop: Workshop, report: Report) -> Prepared:
+    async def prepare(self, decision: Decision, area: WorkArea, report: Report) -> Prepared:
         """Bring, stage and verify what was decided, a decision without refusals.  Decides nothing again.  Abortable.
 
         Raises: OperationFailed; Refused for what only showed when it had been brought, such as the packages that a

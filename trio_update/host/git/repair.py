@@ -24,8 +24,9 @@ from trio_update.host.git.folder import (
     survey,
     unlink,
 )
-from trio_update.host.git.repository import Report, Repository
+from trio_update.host.git.repository import Repository
 from trio_update.host.threads import in_thread
+from trio_update.progress import Report
 
 
 async def clear_locks(path: Path) -> tuple[str, ...]:

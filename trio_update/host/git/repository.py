@@ -38,8 +38,7 @@ from trio_update.host.git.output import (
 )
 from trio_update.host.processes.runner import Completed, Runner
 from trio_update.host.threads import in_thread
-
-Report = Callable[[str], None]
+from trio_update.progress import Report
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from trio_update.errors import OperationFailed, Reason, Refusal
 from trio_update.host.files import durable
 from trio_update.host.git.folder import survey
 from trio_update.host.git.output import Settings
-from trio_update.host.git.repository import Report, Repository
+from trio_update.host.git.repository import Repository
 from trio_update.host.threads import in_thread
+from trio_update.progress import Report
 from trio_update.updaters.base import Recover, Rollback, Target, Tools, Upgrade
 from trio_update.updaters.git.change import look_at_change, look_at_disk, look_at_restore, no_change
 from trio_update.updaters.git.decision import (

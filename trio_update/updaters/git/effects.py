@@ -21,7 +21,8 @@ from trio_update.host.git.output import text
 from trio_update.host.git.repair import clear_locks, drop_index, restore_refs
 from trio_update.host.git.repository import Repository
 from trio_update.host.threads import in_thread
-from trio_update.updaters.base import Report, Tools
+from trio_update.progress import Report
+from trio_update.updaters.base import Tools
 
 
 class MoveHead(msgspec.Struct, frozen=True, kw_only=True, tag="move_head"):

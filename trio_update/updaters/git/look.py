@@ -12,9 +12,10 @@ from trio_update.errors import CommandFailed, OperationFailed
 from trio_update.host.git.command import explain
 from trio_update.host.git.folder import GitFolder, survey
 from trio_update.host.git.output import CommitLog, Settings, WorkTree, tells_corruption
-from trio_update.host.git.repository import Report, Repository
+from trio_update.host.git.repository import Repository
 from trio_update.host.threads import in_thread
 from trio_update.model import Channel
+from trio_update.progress import Report
 from trio_update.updaters.git.facts import Facts, Pin, Seen, Tracking
 from trio_update.updaters.git.kind import GitRepoConfig
 from trio_update.updaters.git.memory import Memory

@@ -6,8 +6,9 @@ from trio_update.errors import Refused
 from trio_update.host.files import durable
 from trio_update.host.git.repository import Repository
 from trio_update.host.threads import in_thread
+from trio_update.progress import Report
 from trio_update.text import named
-from trio_update.updaters.base import Prepared, Report, Workshop
+from trio_update.updaters.base import Prepared, WorkArea
 from trio_update.updaters.git.change import collisions, look_at_change
 from trio_update.updaters.git.decision import Move, Restore
 from trio_update.updaters.git.effects import MoveHead, RestoreHead
@@ -40,13 +41,13 @@ async def prepare_move(config: GitRepoConfig, repository: Repository, way: Move,
 
 
 async def prepare_restore(
-    config: GitRepoConfig, repository: Repository, way: Restore, workshop: Workshop, report: Report
+    config: GitRepoConfig, repository: Repository, way: Restore, area: WorkArea, report: Report
 ) -> Prepared:
     """Save what the user changed, then back to a commit of the primary branch."""
-    notes = await save_local_work(repository, way, workshop)
+    notes = await save_local_work(repository, way, area)
     for note in notes:
         report(note)
-    await _save_in_the_way(repository, way, workshop, report)
+    await _save_in_the_way(repository, way, area, report)
     effect = RestoreHead(
         path=str(config.path),
         branch=config.primary_branch,
@@ -58,27 +59,27 @@ async def prepare_restore(
     return Prepared(way.old, way.new, effects=(effect,), notes=notes)
 
 
-async def save_local_work(repository: Repository, way: Restore, workshop: Workshop) -> tuple[str, ...]:
+async def save_local_work(repository: Repository, way: Restore, area: WorkArea) -> tuple[str, ...]:
     """Write local changes and local commits as patches under DATA_PATH.  Returns what to tell the user."""
     notes = []
     if way.facts.seen.tree.modified and (changes := await repository.local_changes()):
-        path = await workshop.saved() / "changes.patch"
+        path = await area.saved() / "changes.patch"
         await in_thread(durable.write_atomically, path, changes)
         notes.append(f"Your local changes were saved, apply them again with: git apply {path}")
     head = way.facts.head
     if head is None or await repository.is_ancestor(head, way.tip):
         return tuple(notes)
     if commits := await repository.local_commits(way.tip, head):
-        path = await workshop.saved() / "commits.mbox"
+        path = await area.saved() / "commits.mbox"
         await in_thread(durable.write_atomically, path, commits)
         notes.append(f"Your local commits were saved, apply them again with: git am {path}")
     return tuple(notes)
 
 
-async def _save_in_the_way(repository: Repository, way: Restore, workshop: Workshop, report: Report) -> None:
+async def _save_in_the_way(repository: Repository, way: Restore, area: WorkArea, report: Report) -> None:
     """Copy untracked files that the checkout will overwrite to DATA_PATH: those that stand there now."""
     taken = await in_thread(collisions, repository.path, way.change.files)
     if taken:
-        saved = await workshop.saved()
+        saved = await area.saved()
         await in_thread(durable.copy_aside, repository.path, tuple(taken), saved / "untracked")
         report(f"Untracked files in the way of tracked ones were saved in {saved / 'untracked'}: {named(taken)}")

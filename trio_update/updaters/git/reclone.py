@@ -15,7 +15,8 @@ from trio_update.host.git.repair import is_connected
 from trio_update.host.git.repository import Repository, clone
 from trio_update.host.processes.runner import Runner
 from trio_update.host.threads import in_thread
-from trio_update.updaters.base import Prepared, Report, Target, Workshop
+from trio_update.progress import Report
+from trio_update.updaters.base import Prepared, Target, WorkArea
 from trio_update.updaters.git.effects import ReplaceClone, carry_untracked, expect_clean
 from trio_update.updaters.git.facts import OldClone, Replacement
 from trio_update.updaters.git.kind import GitRepoConfig
@@ -23,11 +24,11 @@ from trio_update.updaters.git.memory import short_version
 
 
 async def prepare_replacement(
-    config: GitRepoConfig, runner: Runner, before: Target, way: Replacement, workshop: Workshop, report: Report
+    config: GitRepoConfig, runner: Runner, before: Target, way: Replacement, area: WorkArea, report: Report
 ) -> Prepared:
     """Clone afresh beside the old clone, and bring the user's files.  ``before``: the version that was there."""
     old, live = way.old, way.live
-    stage = await workshop.stage(live)
+    stage = await area.stage(live)
     report(f"Cloning {config.name} afresh")
     fresh = await clone(runner, way.url, stage, branch=config.primary_branch, arguments=_shape(way), report=report)
     await _expect_tracking(config, fresh)
@@ -35,7 +36,7 @@ async def prepare_replacement(
     tracked = await fresh.tracked()
     inode, old_inode = await in_thread(_inodes, stage, live)
     assert inode is not None, "git made the clone"
-    aside = await workshop.saved()
+    aside = await area.saved()
     dropped: frozenset[bytes] = frozenset()
     if old_inode is not None:
         await _save(old, fresh, live, aside, report)

@@ -15,18 +15,9 @@ from trio_update.host.git.repair import clear_locks, repair
 from trio_update.host.git.repository import Repository
 from trio_update.host.threads import in_thread
 from trio_update.model import AppStatus, Unknown
+from trio_update.progress import Report
 from trio_update.text import without_secrets
-from trio_update.updaters.base import (
-    Decision,
-    Prepared,
-    Recover,
-    Report,
-    Request,
-    Rollback,
-    Tools,
-    Upgrade,
-    Workshop,
-)
+from trio_update.updaters.base import Decision, Prepared, Recover, Request, Rollback, Tools, Upgrade, WorkArea
 from trio_update.updaters.git.decide import Decider
 from trio_update.updaters.git.decision import GitDecision, Move, Restore
 from trio_update.updaters.git.facts import Facts, Replacement
@@ -174,7 +165,7 @@ class GitRepo:
 
                 return await decider.restore(request, mend)
 
-    async def prepare(self, decision: Decision, workshop: Workshop, report: Report) -> Prepared:
+    async def prepare(self, decision: Decision, area: WorkArea, report: Report) -> Prepared:
         assert isinstance(decision, GitDecision), _OURS
         config, way, old = self.config, decision.way, decision.old
         match way:
@@ -185,8 +176,8 @@ class GitRepo:
                 report(f"{config.name}: {old.version} → {new.version}, {way.commits_count} commits")
                 return await prepare_move(config, self.repository, way, report)
             case Restore():
-                return await prepare_restore(config, self.repository, way, workshop, report)
+                return await prepare_restore(config, self.repository, way, area, report)
             case Replacement():
-                return await prepare_replacement(config, self.tools.processes, decision.old, way, workshop, report)
+                return await prepare_replacement(config, self.tools.processes, decision.old, way, area, report)
             case None:
                 return Prepared(old, old, unchanged=f"{config.name} is up to date: {old.version}")

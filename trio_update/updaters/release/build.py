@@ -14,7 +14,7 @@ from trio_update.host.files import durable
 from trio_update.host.files.durable import translated
 from trio_update.model import Unknown
 from trio_update.text import named
-from trio_update.updaters.base import Workshop
+from trio_update.updaters.base import WorkArea
 from trio_update.updaters.release.compare import compare
 from trio_update.updaters.release.decision import Sight, immovable, refuse_lists
 from trio_update.updaters.release.effects import Shelve, Switch
@@ -52,7 +52,7 @@ class Builder:
     seen: Look
     stage: Path
     source: Source
-    workshop: Workshop
+    area: WorkArea
     since: float
 
     @property
@@ -190,7 +190,7 @@ class Builder:
     def _save_aside(self, paths: tuple[bytes, ...]) -> None:
         if not paths:
             return
-        aside = self.workshop.saved_folder / "files"
+        aside = self.area.saved_folder / "files"
         with translated("make", aside):
             aside.mkdir(parents=True, exist_ok=True)
         save_aside(self.live, aside, paths)
@@ -245,7 +245,7 @@ class Builder:
             old_inode=durable.inode(live),
             persistent=persistent,
             wanted=wanted_of(self.config, live) if live == self.live else (),
-            aside=str(self.workshop.saved_folder / "late"),
+            aside=str(self.area.saved_folder / "late"),
             since=self.since,
         )
 

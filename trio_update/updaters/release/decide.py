@@ -12,7 +12,8 @@ from trio_update.host.files import durable
 from trio_update.host.forge.base import Forge, Purpose
 from trio_update.host.threads import in_thread
 from trio_update.model import Asset, Channel, RemoteRelease, Unknown
-from trio_update.updaters.base import Recover, Report, Request, Rollback
+from trio_update.progress import Report
+from trio_update.updaters.base import Recover, Request, Rollback
 from trio_update.updaters.release.compare import is_as_packed
 from trio_update.updaters.release.decision import (
     ReleaseDecision,

@@ -119,8 +119,8 @@ def refuse_held(config: ReleaseConfig, request: Request) -> tuple[Refusal, ...]:
 def refuse_state(config: ReleaseConfig, request: Request, seen: Look) -> tuple[Refusal, ...]:
     """Why nothing can be done to the app as it was found, whatever the version."""
     refusals = list(refuse_held(config, request))
-    if seen.hopeless:
-        why = f"{config.name} cannot be updated: {'; '.join(seen.hopeless)}"
+    if seen.obstacles:
+        why = f"{config.name} cannot be updated: {'; '.join(seen.obstacles)}"
     elif seen.broken and not isinstance(request, Recover):
         why = f"{config.name} cannot be updated: {seen.broken}. Recover it first."
     elif seen.place.executable and seen.info is None:

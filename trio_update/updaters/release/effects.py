@@ -10,8 +10,9 @@ import trio
 from trio_update.errors import FileTrouble
 from trio_update.host.files import durable, refill
 from trio_update.host.threads import in_thread
+from trio_update.progress import Report
 from trio_update.text import named
-from trio_update.updaters.base import Report, Tools, in_loop
+from trio_update.updaters.base import Tools, in_loop
 from trio_update.updaters.release.persistent import carry_late, found_persistent, unchanged_files
 from trio_update.updaters.release.shelf import Shelf
 

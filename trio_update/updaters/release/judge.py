@@ -38,8 +38,8 @@ def judge(
     """The status of an app that was looked at; ``remote`` is the newest release of its channel, if it is known."""
     fresh = initial_status(config, debug=debug)
     owner, _, name = repo_of(config, seen).partition("/")
-    warnings = (*seen.hopeless, *((seen.broken,) if seen.broken else ()))
-    version = seen.info.version if seen.info is not None else Unknown(seen.broken or "; ".join(seen.hopeless))
+    warnings = (*seen.obstacles, *((seen.broken,) if seen.broken else ()))
+    version = seen.info.version if seen.info is not None else Unknown(seen.broken or "; ".join(seen.obstacles))
     kept = tuple(kept.record.version for kept in seen.kept if kept.record.version != version)
     earlier = [one for one in kept if isinstance(version, str) and is_earlier(one, version)]
     return replace(

@@ -45,13 +45,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Look:
-    """``broken``: the app cannot be updated, for this reason; a recovery helps, unless ``hopeless`` is told too."""
+    """``broken``: the app cannot be updated, for this reason; a recovery helps, unless ``obstacles`` is told too."""
 
     place: Place
     exists: bool = False
     info: ReleaseInfo | None = None
     broken: str = ""
-    hopeless: tuple[str, ...] = ()
+    obstacles: tuple[str, ...] = ()
     kept: tuple[Kept, ...] = ()
     damage: tuple[str, ...] = ()
 
@@ -86,22 +86,22 @@ def place_of(config: ReleaseConfig) -> Place:
 def look(config: ReleaseConfig, memory: Memory) -> Look:
     """Blocking.  Raises: FileTrouble for a disk that cannot be read."""
     place = place_of(config)
-    hopeless = tuple(_hopeless(config, place))
+    obstacles = tuple(_obstacles(config, place))
     with translated("look at", place.folder):
         exists = place.folder.is_dir()
     if not exists:
         why = f"there is no folder {config.path}"
-        return Look(place, broken="" if hopeless else why, hopeless=hopeless, kept=place.shelf.kept())
+        return Look(place, broken="" if obstacles else why, obstacles=obstacles, kept=place.shelf.kept())
     try:
         info = read_release_info(place.folder, web=config.has_old_marks, executable=place.executable)
     except NoReleaseInfo as error:
-        return Look(place, exists=True, broken=str(error), hopeless=hopeless, kept=place.shelf.kept())
+        return Look(place, exists=True, broken=str(error), obstacles=obstacles, kept=place.shelf.kept())
     kept = place.shelf.kept()
     damage = _damage(config, place, info, kept, memory)
-    return Look(place, exists=True, info=info, hopeless=hopeless, kept=kept, damage=damage)
+    return Look(place, exists=True, info=info, obstacles=obstacles, kept=kept, damage=damage)
 
 
-def _hopeless(config: ReleaseConfig, place: Place) -> list[str]:
+def _obstacles(config: ReleaseConfig, place: Place) -> list[str]:
     folder = place.folder
     with translated("look at", folder):
         if folder.exists() and not folder.is_dir():

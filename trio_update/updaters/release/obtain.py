@@ -14,7 +14,8 @@ from trio_update.host.http.client import Web
 from trio_update.host.http.download import download
 from trio_update.host.threads import in_thread
 from trio_update.model import AppName, Asset, RemoteRelease
-from trio_update.updaters.base import Report, in_loop
+from trio_update.progress import Report
+from trio_update.updaters.base import in_loop
 from trio_update.updaters.release.goal import Goal
 from trio_update.updaters.release.kind import ReleaseConfig
 from trio_update.updaters.release.pick import pick_asset

@@ -10,7 +10,8 @@ from trio_update.errors import FileTrouble, OperationFailed
 from trio_update.host.forge.base import Forge, Purpose
 from trio_update.host.threads import in_thread
 from trio_update.model import AppStatus, RemoteRelease
-from trio_update.updaters.base import Decision, Prepared, Recover, Report, Request, Target, Tools, Workshop
+from trio_update.progress import Report
+from trio_update.updaters.base import Decision, Prepared, Recover, Request, Target, Tools, WorkArea
 from trio_update.updaters.release.build import Builder, start
 from trio_update.updaters.release.decide import Decider, newest, still_theirs
 from trio_update.updaters.release.decision import ReleaseDecision
@@ -76,7 +77,7 @@ class ReleaseApp:
         assert isinstance(known, ReleaseStatus), _OURS
         return await Decider(self.config, self.forge, self._memory, known, fetch).decide(request)
 
-    async def prepare(self, decision: Decision, workshop: Workshop, report: Report) -> Prepared:
+    async def prepare(self, decision: Decision, area: WorkArea, report: Report) -> Prepared:
         assert isinstance(decision, ReleaseDecision), _OURS
         since = start()
         name, old, goal, seen = self.config.name, decision.old, decision.goal, decision.seen
@@ -85,10 +86,10 @@ class ReleaseApp:
         in_place = isinstance(decision.request, Recover)
         report(f"Recovering {name} {goal.version}" if in_place else f"{name}: {old.version} → {goal.version}")
         folder = seen.place.folder
-        stage = await workshop.stage(folder / "program" if seen.place.executable else folder)
+        stage = await area.stage(folder / "program" if seen.place.executable else folder)
         source = self._source(seen, goal, report)
         obtained = await source.obtain(goal, stage)
-        builder = Builder(self.config, seen, stage, source, workshop, since)
+        builder = Builder(self.config, seen, stage, source, area, since)
         version, effects = await in_thread(builder.make, obtained, in_place)
         return Prepared(old, Target(version, digest=f"sha256:{obtained.sha256}"), effects=tuple(effects))
 
