@@ -141,7 +141,20 @@ class LeakyStatus(GitStatus, frozen=True, kw_only=True, tag="leaky"):
     """As that of a clone."""
 
 
+def leaky(status: GitStatus) -> LeakyStatus:
+    return LeakyStatus(**{name: getattr(status, name) for name in LeakyStatus.__struct_fields__})
+
+
 class Leaky(GitRepo):
+    def initial(self) -> GitStatus:
+        return leaky(super().initial())
+
+    async def inspect(self, known: AppStatus) -> GitStatus:
+        return leaky(await super().inspect(known))
+
+    async def check(self, known: AppStatus) -> GitStatus:
+        return leaky(await super().check(known))
+
     async def decide(self, request: Request, known: AppStatus, *, fetch: Report | None = None) -> GitDecision:
         decision = await super().decide(request, known, fetch=fetch)
         return replace(decision, plan=msgspec.structs.replace(decision.plan, warnings=("https://t0kenzq@x/a",)))
