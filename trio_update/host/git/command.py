@@ -7,6 +7,7 @@ terminal to ask at: a repository is data from elsewhere.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -131,3 +132,15 @@ def _advised(failed: CommandFailed, known: Sequence[tuple[str, str]], where: str
         if sign in failed.output and advice not in failed.output:
             return CommandFailed(failed.argv, failed.returncode, f"{failed.output}\n{advice}{where}")
     return failed
+
+
+def tells_no_access(output: str) -> bool:
+    """Whether a command failed because something could not be reached or written, which says nothing of damage."""
+    return _NO_ACCESS.search(output) is not None
+
+
+_NO_ACCESS = re.compile(
+    r"dubious ownership|Permission denied|Read-only file system|No space left|Disk quota exceeded|"
+    r"insufficient permission|Operation not permitted|Too many open files|Cannot allocate memory|[Oo]ut of memory|"
+    r"Input/output error|\.lock': File exists|(?:clean|smudge|external|process) filter"
+)
