@@ -14,6 +14,7 @@ from trio_update.errors import CommandFailed, OperationFailed
 from trio_update.host.git.command import explain
 from trio_update.host.git.folder import GitFolder, survey
 from trio_update.host.git.output import CommitLog, Settings, Tag, WorkTree, tells_corruption
+from trio_update.host.git.repair import is_sound
 from trio_update.host.git.repository import Report, Repository
 from trio_update.host.threads import in_thread
 from trio_update.model import Channel
@@ -60,6 +61,8 @@ async def look(
     folder = await find_folder(config)
     if (folder.branch, folder.head) == (None, None):
         raise Corrupt(f"{folder.git_dir / 'HEAD'} cannot be read")
+    if folder.lost:
+        raise Corrupt(f"{folder.git_dir}: {', '.join(folder.lost)} lost their content")
     if not folder.index_whole:
         raise Corrupt(f"{folder.git_dir / 'index'} is missing or damaged")
     try:
@@ -69,7 +72,7 @@ async def look(
             await _ask(repository, tracking, fetch, submodules=submodules)
         return await _gather(config, repository, memory, folder, settings, tracking)
     except CommandFailed as failed:
-        if tells_corruption(failed.output) or "not a git repository" in failed.output:
+        if not await is_sound(repository):
             raise Corrupt(str(failed)) from failed
         raise
 
@@ -78,7 +81,8 @@ async def _ask(repository: Repository, tracking: Tracking, report: Report, *, su
     try:
         await repository.fetch(tracking.remote, submodules=submodules, report=report, silence=FETCH_SILENCE)
     except CommandFailed as failed:
-        if tells_corruption(failed.output):
+        # Words are reason enough to ask, which takes a while: the remote may have said them of itself.
+        if tells_corruption(failed.output) and not await is_sound(repository):
             raise
         raise Unreachable(explain(failed, tracking.url or "").output) from failed
     except OperationFailed as failed:
