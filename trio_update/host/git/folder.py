@@ -193,12 +193,23 @@ def clear_leftovers(folder: GitFolder) -> tuple[list[Path], list[int]]:
     found = leftovers(folder)
     if not found:
         return [], []
-    holders = processes_in(folder.path, "git")
+    holders = sorted({pid for root in _work_trees(folder) for pid in processes_in(root, "git")})
     if holders:
         return [], holders
     for path in found:
         durable.remove_tree(path)
     return found, []
+
+
+def _work_trees(folder: GitFolder) -> set[Path]:
+    """Where a process may be that works on the same refs: the clone, its store, and other work trees of that."""
+    roots = {folder.path, folder.common_dir}
+    if folder.common_dir.name == ".git":
+        roots.add(folder.common_dir.parent)
+    for pointer in (folder.common_dir / "worktrees").glob("*/gitdir"):
+        with contextlib.suppress(OSError):
+            roots.add(Path(os.fsdecode(pointer.read_bytes().strip())).parent)
+    return roots
 
 
 def empty_objects(folder: GitFolder) -> list[Path]:
