@@ -244,10 +244,17 @@ def copy_index(path: Path) -> Path:
         raise OperationFailed(f"No git repository at {path}")
     copy = folder.git_dir / "tmp_idx_trio_update"
     try:
-        shutil.copyfile(folder.git_dir / "index", copy)
+        copy_stamped(folder.git_dir / "index", copy)
     except OSError as error:
         raise FileTrouble("copy the index to", copy, error.errno, error.strerror or str(error)) from error
     return copy
+
+
+def copy_stamped(index: Path, copy: Path) -> None:
+    """Copy an index with its time, by which git knows for which files a look at their own times is not enough."""
+    shutil.copyfile(index, copy)
+    found = index.stat()
+    os.utime(copy, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
 def unlink(path: Path) -> None:
