@@ -164,8 +164,10 @@ class GitJudge:
             left = gone - {
                 path for path, item in IN_THE_WAY.items() if _content(folder / "untracked", path) == item.content
             }
+            # Whole copies, where git could not make a patch: it was killed while it did.
+            left -= {path for path in left if _content(folder / "changed", path) == self.precious[path].content}
             try:
-                patched = self._patched(folder / "changes.patch", left)
+                patched = self._patched(folder / "changes.patch", left) if left else {}
             except (OSError, subprocess.CalledProcessError) as error:
                 problems.append(f"{folder.name}: {error} {getattr(error, 'stderr', '')!r}")
                 continue
@@ -193,10 +195,7 @@ class GitJudge:
         if not self.place.saved.exists():
             return False
         for folder in self.place.saved.iterdir():
-            mailbox, bundle = folder / "commits.mbox", folder / "local.bundle"
-            if mailbox.exists() and b"Change 9" in mailbox.read_bytes() and b"own page" in mailbox.read_bytes():
-                return True
-            if bundle.exists():
+            for bundle in (*folder.glob("commits.bundle"), *folder.glob("local.bundle")):
                 try:
                     git("bundle", "verify", "--quiet", str(bundle), cwd=self.project.reference)
                     return self.project.local.encode() in git("bundle", "list-heads", str(bundle), cwd=bundle.parent)
