@@ -166,8 +166,10 @@ class GitJudge:
             left = gone - {
                 path for path, item in IN_THE_WAY.items() if _content(folder / "untracked", path) == item.content
             }
+            # Whole copies, where git could not make a patch: it was killed while it did.
+            left -= {path for path in left if _content(folder / "changed", path) == self.precious[path].content}
             try:
-                patched = self._patched(folder / "changes.patch", left)
+                patched = self._patched(folder / "changes.patch", left) if left else {}
             except (OSError, subprocess.CalledProcessError) as error:
                 problems.append(f"{folder.name}: {error} {getattr(error, 'stderr', '')!r}")
                 continue

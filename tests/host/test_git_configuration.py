@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from tests.support.upstream import Upstream, git
 from trio_update.host.git.repository import Repository
@@ -86,3 +88,16 @@ async def test_a_fetch_leaves_the_users_own_tags(tmp_path: Path) -> None:
     git(path, "config", "fetch.pruneTags", "true")
     await Repository(path, Runner("test")).fetch("origin")
     assert git(path, "tag") == "mine\nv1.0.0"
+
+
+async def test_a_hidden_change_of_the_same_size_within_a_second_is_found_later(tmp_path: Path) -> None:
+    upstream = Upstream(tmp_path / "upstream")
+    upstream.commit({"hidden": "1"})
+    # All of it within one second of the clock: git compares no fractions.
+    await trio.sleep(1 - time.time() % 1)
+    (upstream.path / "hidden").write_text("2")
+    git(upstream.path, "add", "hidden")
+    git(upstream.path, "update-index", "--assume-unchanged", "hidden")
+    (upstream.path / "hidden").write_text("3")
+    await trio.sleep(1.1)
+    assert await Repository(upstream.path, Runner("test")).changed_in_hiding() == ("hidden",)

@@ -48,19 +48,8 @@ async def save_commits(
         return ()
     place = await folder()
     bundle = place / f"{name}.bundle"
-    try:
-        # Only what stays for certain is left out: a branch of the remote may be gone when the bundle is needed.
-        await repository.git(
-            *("bundle", "create", "--progress", str(bundle), *there, "--not", *(known or ("--remotes",))),
-            on_line=_ignore,
-            silence=10 * SILENCE,
-            timeout=PATIENCE,
-        )
-        await _expect_whole(repository, bundle)
-    except BaseException:
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
-            await in_thread(unlink, bundle)
-        raise
+    # Only what stays for certain is left out: a branch of the remote may be gone when the bundle is needed.
+    await _write_bundle(repository, bundle, (*there, "--not", *(known or ("--remotes",))))
     listed = await repository.git("log", "--oneline", f"--max-count={_LISTED}", *there, *kept)
     heads = [text(line).partition(" ") for line in lines(await _heads(repository, bundle))]
     words = _instructions(bundle, [(commit, ref) for commit, _, ref in heads], text(listed.stdout))
@@ -69,6 +58,23 @@ async def save_commits(
         f"{count} local commits were saved in {bundle}, get them back as `git log FETCH_HEAD` after: "
         f"{_fetch_command(bundle, heads[0][2])} (see {place / f'{name}.txt'})",
     )
+
+
+async def _write_bundle(repository: Repository, bundle: Path, commits: Sequence[str]) -> None:
+    """Raises: OperationFailed, and no file is left, when it is not whole."""
+    try:
+        await repository.git(
+            *("bundle", "create", "--progress", str(bundle), *commits),
+            on_line=_ignore,
+            silence=10 * SILENCE,
+            timeout=PATIENCE,
+        )
+        await _expect_whole(repository, bundle)
+        await in_thread(durable.sync_filesystem, bundle.parent)
+    except BaseException:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
+            await in_thread(unlink, bundle)
+        raise
 
 
 def local_tips(branch: str | None) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""How git is called: hardened, without questions, and with advice when it fails.
+"""How git is called: hardened, without questions, and deaf to what a user configured for human eyes.
 
 Every command runs with the clone's hooks, file-system monitor and ``ext::`` transport switched off, and without a
 terminal to ask at: a repository is data from elsewhere.
@@ -7,10 +7,13 @@ terminal to ask at: a repository is data from elsewhere.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from trio_update.errors import CommandFailed
+from trio_update.host.git.why import explain, explain_disk
+
+__all__ = ["explain", "explain_disk", "git_argv", "git_environment", "tells_no_access"]
 
 SILENCE = 60.0
 LOCAL_TIMEOUT = 600.0
@@ -94,40 +97,14 @@ def git_argv(options: Sequence[tuple[str, str]], arguments: Sequence[str]) -> li
     return [*argv, *arguments]
 
 
-_PERHAPS_FULL = "the disk is full or does not take the data: look at its free space, and into the kernel's log"
-# git tells that it could not write a file of the work tree, and not why.
-_DISK_ADVICE = (
-    ("No space left on device", "the disk is full: free some space and try again"),
-    ("unable to write", _PERHAPS_FULL),
-    ("could not write", _PERHAPS_FULL),
-    ("failed to write", _PERHAPS_FULL),
-    ("write error", _PERHAPS_FULL),
+def tells_no_access(output: str) -> bool:
+    """Whether a command failed because something could not be reached or written, which says nothing of damage."""
+    return _NO_ACCESS.search(output) is not None
+
+
+_NO_ACCESS = re.compile(
+    r"dubious ownership|belongs to another user|Permission denied|Read-only file system|No space left|"
+    r"Disk quota exceeded|insufficient permission|Operation not permitted|Too many open files|"
+    r"Cannot allocate memory|[Oo]ut of memory|Input/output error|\.lock': File exists|Another git command works|"
+    r"(?:clean|smudge|external|process) filter"
 )
-_ADVICE = (
-    ("terminal prompts disabled", "the remote asks for a password: store credentials for it, or use an ssh key"),
-    ("Authentication failed", "the remote refused the stored credentials"),
-    ("Permission denied (publickey", "the remote refused this machine's ssh key"),
-    ("Host key verification failed", "connect once by hand with ssh, so that the remote's host key is known"),
-    ("dubious ownership", "the clone belongs to another user: give it to the user that runs the updates (chown -R)"),
-    ("transport 'ext' not allowed", "a remote that runs a command is not allowed: set an https or ssh URL"),
-    *_DISK_ADVICE,
-    ("Could not resolve host", "the network or the name service is down"),
-    (".lock': File exists", "another git command works on this clone"),
-)
-
-
-def explain(failed: CommandFailed, url: str = "") -> CommandFailed:
-    """The same failure with what to do about it, where that is known."""
-    return _advised(failed, _ADVICE, f" ({url})" if url else "")
-
-
-def explain_disk(failed: CommandFailed) -> CommandFailed:
-    """The same for what any command may meet, with a remote or without."""
-    return _advised(failed, _DISK_ADVICE, "")
-
-
-def _advised(failed: CommandFailed, known: Sequence[tuple[str, str]], where: str) -> CommandFailed:
-    for sign, advice in known:
-        if sign in failed.output and advice not in failed.output:
-            return CommandFailed(failed.argv, failed.returncode, f"{failed.output}\n{advice}{where}")
-    return failed

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from trio_update.errors import OperationFailed
 from trio_update.host.files import durable
+from trio_update.host.git.damage import branch_is_lost, is_lost, is_unborn, logged, lost_files
 from trio_update.host.processes.strays import processes_in
 
 _HASH = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
@@ -34,6 +35,7 @@ class GitFolder:
 
     ``git_dir`` holds HEAD and the index, ``common_dir`` objects and refs; they differ in a linked worktree.
     ``linked``: ``.git`` is a file, so the clone belongs to another repository (worktree, submodule).
+    ``lost``: what git needs, or trips over, and that holds nothing: a repair brings it back.
     """
 
     path: Path
@@ -45,6 +47,7 @@ class GitFolder:
     shallow: bool
     index_whole: bool
     config_identity: tuple[int, ...]
+    lost: tuple[str, ...] = ()
 
     @property
     def unfinished(self) -> tuple[str, ...]:
@@ -77,9 +80,19 @@ def survey(path: Path) -> GitFolder | None:
         branch=branch,
         head=head,
         shallow=(common_dir / "shallow").exists(),
-        index_whole=_is_whole_index(git_dir / "index"),
+        index_whole=_is_whole_index(git_dir / "index") or _needs_no_index(git_dir, common_dir, branch),
         config_identity=_identity(common_dir / "config") + _identity(git_dir / "config.worktree"),
+        lost=(*lost_files(git_dir, common_dir), *_lost_branch(common_dir, branch)),
     )
+
+
+def _needs_no_index(git_dir: Path, common_dir: Path, branch: str | None) -> bool:
+    """A clone of an upstream without commits has none, and lacks nothing."""
+    return branch is not None and not (git_dir / "index").exists() and is_unborn(common_dir, branch)
+
+
+def _lost_branch(common_dir: Path, branch: str | None) -> tuple[str, ...]:
+    return (f"refs/heads/{branch}",) if branch is not None and branch_is_lost(common_dir, branch) else ()
 
 
 def _read_head(git_dir: Path) -> tuple[str | None, str | None]:
@@ -188,7 +201,7 @@ def clear_leftovers(folder: GitFolder) -> tuple[list[Path], list[int]]:
     found = leftovers(folder)
     if not found:
         return [], []
-    holders = processes_in(folder.path, "git")
+    holders = sorted({pid for root in _work_trees(folder) for pid in processes_in(root, "git")})
     if holders:
         return [], holders
     for path in found:
@@ -196,42 +209,40 @@ def clear_leftovers(folder: GitFolder) -> tuple[list[Path], list[int]]:
     return found, []
 
 
+def _work_trees(folder: GitFolder) -> set[Path]:
+    """Where a process may be that works on the same refs: the clone, its store, and other work trees of that."""
+    roots = {folder.path, folder.common_dir}
+    if folder.common_dir.name == ".git":
+        roots.add(folder.common_dir.parent)
+    for pointer in (folder.common_dir / "worktrees").glob("*/gitdir"):
+        with contextlib.suppress(OSError):
+            roots.add(Path(os.fsdecode(pointer.read_bytes().strip())).parent)
+    return roots
+
+
 def empty_objects(folder: GitFolder) -> list[Path]:
-    """Loose objects of length zero: what a power cut leaves of objects that were not yet written out."""
+    """Loose objects that hold nothing: what a power cut leaves of those that were not yet written out."""
     return [
-        path
-        for fan in _fan_out(folder.common_dir / "objects")
-        for path in _files(fan, deep=False)
-        if path.stat().st_size == 0
+        path for fan in _fan_out(folder.common_dir / "objects") for path in _files(fan, deep=False) if is_lost(path)
     ]
 
 
 def broken_refs(folder: GitFolder) -> list[Path]:
-    """Ref files that hold neither a hash nor a symbolic ref, most often because they are empty."""
-    broken = []
-    for path in _files(folder.common_dir / "refs", deep=True):
-        if _LEFTOVER.fullmatch(path.name):
-            continue
-        try:
-            content = path.read_text("ascii", "replace").strip()
-        except OSError:
-            continue
-        if not content.startswith("ref:") and not _HASH.fullmatch(content):
-            broken.append(path)
-    return broken
+    """Ref files that hold nothing.  What holds something and is no ref is another program's, or the user's."""
+    refs = _files(folder.common_dir / "refs", deep=True)
+    return [path for path in refs if not _LEFTOVER.fullmatch(path.name) and _is_blank(path)]
+
+
+def _is_blank(path: Path) -> bool:
+    try:
+        return not path.read_bytes().strip(b"\0 \t\r\n")
+    except OSError:
+        return False
 
 
 def last_known(folder: GitFolder, ref: str) -> str | None:
     """The newest whole entry in the log of a ref (``refs/heads/master``): where it stood before it was damaged."""
-    try:
-        lines = (folder.common_dir / "logs" / ref).read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return None
-    for line in reversed(lines):
-        parts = line.split(" ", 2)
-        if len(parts) == 3 and _HASH.fullmatch(parts[1]) and parts[1].strip("0"):
-            return parts[1]
-    return None
+    return logged(folder.common_dir, ref)
 
 
 def copy_index(path: Path) -> Path:
@@ -241,10 +252,17 @@ def copy_index(path: Path) -> Path:
         raise OperationFailed(f"No git repository at {path}")
     copy = folder.git_dir / "tmp_idx_trio_update"
     try:
-        shutil.copyfile(folder.git_dir / "index", copy)
+        copy_stamped(folder.git_dir / "index", copy)
     except OSError as error:
         raise durable.trouble("copy the index to", copy, error) from error
     return copy
+
+
+def copy_stamped(index: Path, copy: Path) -> None:
+    """Copy an index with its time, by which git knows for which files a look at their own times is not enough."""
+    shutil.copyfile(index, copy)
+    found = index.stat()
+    os.utime(copy, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
 def unlink(path: Path) -> None:

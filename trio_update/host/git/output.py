@@ -40,6 +40,9 @@ _CORRUPTION = re.compile(
 )
 
 
+_NOT_OURS = ("remote: ", "fatal: remote error", "fatal: protocol error", "warning: ", "hint: ")
+
+
 def text(raw: bytes) -> str:
     """Bytes of git as text; what is not UTF-8 is replaced, never refused."""
     return raw.decode("utf-8", "replace")
@@ -51,8 +54,12 @@ def lines(raw: bytes) -> list[bytes]:
 
 
 def tells_corruption(output: str) -> bool:
-    """Whether a failed command's words mean that the repository is damaged."""
-    return _CORRUPTION.search(output) is not None
+    """Whether a failed command's words may mean that the repository is damaged: reason enough to ask it.
+
+    What the remote says of itself, and what git only warns of, means nothing.
+    """
+    own = (line for line in output.split("\n") if not line.startswith(_NOT_OURS))
+    return _CORRUPTION.search("\n".join(own)) is not None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ text converter says is one that git itself refuses.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import trio
 
 from trio_update.errors import CommandFailed, CommandSilent
 from trio_update.host.files import durable
-from trio_update.host.git.folder import survey, unlink
+from trio_update.host.git.folder import copy_stamped, survey, unlink
 from trio_update.host.git.repository import Repository
 from trio_update.host.processes.runner import Completed
 from trio_update.host.threads import in_thread
@@ -99,7 +98,7 @@ async def copied_index(repository: Repository) -> AsyncIterator[Scratch]:
     async with _our_index(repository, None) as scratch:
         index = Path(scratch.environ["GIT_INDEX_FILE"])
         with durable.translated("copy the index to", index):
-            await in_thread(shutil.copyfile, index.with_name("index"), index)
+            await in_thread(copy_stamped, index.with_name("index"), index)
         yield scratch
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import trio
 
-from trio_update.errors import CommandFailed
+from trio_update.errors import CommandFailed, OperationFailed
 from trio_update.host.git.command import (
     LOCAL_TIMEOUT,
     SILENCE,
@@ -22,7 +23,8 @@ from trio_update.host.git.command import (
     git_argv,
     git_environment,
 )
-from trio_update.host.git.folder import GitFolder, copy_index, unlink
+from trio_update.host.git.folder import GitFolder, clear_leftovers, copy_index, survey, unlink
+from trio_update.host.git.lanes import alone
 from trio_update.host.git.output import (
     LOG_FORMAT,
     TAG_FORMAT,
@@ -38,7 +40,9 @@ from trio_update.host.git.output import (
     read_tags,
     text,
 )
+from trio_update.host.git.why import tells_of_lock
 from trio_update.host.processes.runner import Completed, Runner
+from trio_update.host.processes.strays import describe_processes
 from trio_update.host.threads import in_thread
 from trio_update.progress import Report
 
@@ -75,7 +79,7 @@ class Repository:
                 stdout_sink=stdout_sink,
             )
         except CommandFailed as failed:
-            raise explain_disk(failed) from None
+            raise explain_disk(failed, self.path) from None
 
     async def settings(self, folder: GitFolder) -> Settings:
         """The clone's own configuration; read by file name, so that a clone without a readable HEAD tells it too."""
@@ -229,8 +233,13 @@ class Repository:
 
         ``refmap``: a refspec for the clone's own remote-tracking refs in the place of its configured ones, empty for
         none.  ``tags`` False: of the clone's own tags none is made.
+
+        One at a time for all work trees of a repository.  A lock that a git process left which is gone is removed.
         """
-        await self.git(
+        folder = await in_thread(survey, self.path)
+        if folder is None:
+            raise OperationFailed(f"No git repository at {self.path}")
+        arguments = (
             "fetch",
             "--progress",
             "--force",
@@ -241,11 +250,26 @@ class Repository:
             "--end-of-options",
             remote,
             *refspecs,
-            options=TRANSFER,
-            on_line=report,
-            silence=silence,
-            timeout=None,
         )
+        run = partial(self.git, *arguments, options=TRANSFER, on_line=report, silence=silence, timeout=None)
+        async with alone(folder.common_dir):
+            try:
+                await run()
+            except CommandFailed as failed:
+                if not tells_of_lock(failed.output):
+                    raise
+                await self._clear_locks(folder, failed)
+                await run()
+
+    async def _clear_locks(self, folder: GitFolder, failed: CommandFailed) -> None:
+        """Raises ``failed`` again, with the processes that may hold the lock, if there are any."""
+        removed, holders = await in_thread(clear_leftovers, folder)
+        if holders:
+            raise CommandFailed(
+                failed.argv, failed.returncode, f"{failed.output} {await in_thread(describe_processes, holders)}"
+            )
+        if not removed:
+            raise failed
 
     async def delete_refs(self, *names: str) -> None:
         """Delete those of the refs that there are, in one transaction; symbolic ones themselves."""
@@ -387,5 +411,5 @@ async def clone(
             silence=SILENCE,
         )
     except CommandFailed as failed:
-        raise explain(failed, url) from None
+        raise explain(failed, url, target.parent) from None
     return Repository(target, runner)

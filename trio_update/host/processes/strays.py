@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import trio
@@ -55,6 +56,18 @@ def processes_in(root: Path, program: str) -> list[int]:
     """
     roots = {os.path.abspath(os.fsencode(root)), os.path.realpath(os.fsencode(root))}  # noqa: PTH100 - bytes
     return [pid for pid in _pids() if _is_program(pid, program) and _uses(pid, roots)]
+
+
+def describe_processes(pids: Sequence[int]) -> str:
+    """A sentence that tells who they are, for whoever has to wait for them."""
+    found = []
+    for pid in pids:
+        try:
+            words = (_PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        except OSError:
+            words = ""
+        found.append(f"{pid} (`{words[:80]}`)" if words else str(pid))
+    return f"It may be held by process {', '.join(found)}: try again when that has ended."
 
 
 async def _wait_gone(killed: dict[int, int]) -> None:

@@ -19,7 +19,7 @@ from trio_update.errors import OperationFailed
 from trio_update.host.files import durable
 from trio_update.host.files.carry import CarryReport, carry_over
 from trio_update.host.git.output import text
-from trio_update.host.git.repair import clear_locks, drop_index, restore_refs
+from trio_update.host.git.repair import clear_locks, drop_index, end_unfinished, restore_refs
 from trio_update.host.git.repository import Repository
 from trio_update.host.threads import in_thread
 from trio_update.progress import Report
@@ -105,9 +105,7 @@ class RestoreHead(msgspec.Struct, frozen=True, kw_only=True, tag="restore_head")
         if await index_is_unreadable(repository.path):
             await drop_index(repository.path)
         await restore_refs_if_broken(repository, self.branch, self.new)
-        for operation in ("rebase", "am"):
-            # --quit keeps HEAD and turns an autostash into a stash; it fails when there is nothing to end.
-            await repository.git(operation, "--quit", check=range(256))
+        await end_unfinished(repository)
         await leave_modules(repository, self.modules)
         await repository.git("checkout", "--quiet", "--force", "--no-track", "-B", self.branch, self.new)
         await repository.git("config", f"branch.{self.branch}.remote", self.remote)

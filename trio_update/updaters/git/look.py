@@ -18,6 +18,7 @@ from trio_update.host.git.folder import GitFolder, survey
 from trio_update.host.git.output import CommitLog, Settings, WorkTree, tells_corruption
 from trio_update.host.git.refs import Refs
 from trio_update.host.git.remote import FETCH_SILENCE, Gone, ask, deepen
+from trio_update.host.git.repair import is_sound
 from trio_update.host.git.repository import Repository
 from trio_update.host.threads import in_thread
 from trio_update.model import Channel
@@ -72,6 +73,8 @@ async def look(
     folder = await find_folder(config)
     if (folder.branch, folder.head) == (None, None):
         raise Corrupt(f"{folder.git_dir / 'HEAD'} cannot be read")
+    if folder.lost:
+        raise Corrupt(f"{folder.git_dir}: {', '.join(folder.lost)} lost their content")
     if not folder.index_whole:
         raise Corrupt(f"{folder.git_dir / 'index'} is missing or damaged")
     try:
@@ -84,7 +87,7 @@ async def look(
                 await _ask_for_pin(config.pinned_commit, repository, tracking, fetch)
         return await _Look(config, repository, memory, folder, settings, tracking, fetch).facts()
     except CommandFailed as failed:
-        if tells_corruption(failed.output) or "not a git repository" in failed.output:
+        if not await is_sound(repository):
             raise Corrupt(str(failed)) from failed
         raise
 
@@ -102,7 +105,8 @@ async def ask_remote(
     try:
         return await ask(repository, folder, tracking.followed, settings, report, submodules=submodules)
     except CommandFailed as failed:
-        if tells_corruption(failed.output):
+        # Words are reason enough to ask, which takes a while: the remote may have said them of itself.
+        if tells_corruption(failed.output) and not await is_sound(repository):
             raise
         raise Unreachable(explain(failed, tracking.url or "").output) from failed
     except OperationFailed as failed:
