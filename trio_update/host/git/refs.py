@@ -25,6 +25,7 @@ from trio_update.host.git.repository import Repository
 from trio_update.host.threads import in_thread
 
 NAMESPACE = "refs/trio-update/"
+_HASH = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _PLAIN = re.compile(r"\w[\w+-]*(?:[./]\w[\w+-]*)*", re.ASCII)
 
 
@@ -110,15 +111,40 @@ def _named(refs: Iterable[Tag], prefix: str) -> tuple[Tag, ...]:
     return tuple(Tag(ref.name.removeprefix(prefix), ref.commit) for ref in refs if ref.name.startswith(prefix))
 
 
-def refs_identity(folder: GitFolder) -> tuple[int, ...]:
-    """Changes when a ref that counts here comes, goes or moves.
+@dataclass(frozen=True)
+class Stamps:
+    """What tells that a ref has come, gone or moved.
 
-    git makes each by a rename in a folder of refs, or packs them all, or (reftable) lists its tables anew.
+    git makes each by a rename in a folder of refs, or packs them all, or (reftable) lists its tables anew.  ``heads``:
+    where the followed branch and the clone's own ref of it stand, if a file says so.
     """
-    files: list[str | Path] = [folder.common_dir / "packed-refs", folder.common_dir / "reftable" / "tables.list"]
-    roots = [folder.common_dir / "refs" / name for name in ("trio-update", "remotes", "tags")]
-    folders = [directory for root in roots for directory, _, _ in os.walk(root)]
-    return tuple(part for path in (*files, *folders) for part in _stamp(path))
+
+    tags: tuple[int, ...]
+    branches: tuple[int, ...]
+    heads: tuple[str | None, str | None]
+
+
+def read_stamps(folder: GitFolder, followed: Followed | None, own_ref: str | None) -> Stamps:
+    """Blocking."""
+    common = folder.common_dir
+    ours = [common / followed.tags] if followed is not None else []
+    branches = [common / name.rpartition("/")[0] for name in (followed.head if followed else None, own_ref) if name]
+    tables = [common / "packed-refs", common / "reftable" / "tables.list"]
+    tags = [directory for root in (common / "refs" / "tags", *ours) for directory, _, _ in os.walk(root)]
+    heads = _read(common, followed.head if followed is not None else None), _read(common, own_ref)
+    return Stamps(_stamped(*tables, *tags), _stamped(*branches), heads)
+
+
+def _read(common: Path, ref: str | None) -> str | None:
+    try:
+        content = (common / ref).read_text("ascii").strip() if ref is not None else ""
+    except (OSError, ValueError):
+        return None
+    return content if _HASH.fullmatch(content) else None
+
+
+def _stamped(*paths: str | Path) -> tuple[int, ...]:
+    return tuple(part for path in paths for part in _stamp(path))
 
 
 def _stamp(path: str | Path) -> tuple[int, ...]:

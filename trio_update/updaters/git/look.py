@@ -207,6 +207,7 @@ class _Look:
         diverged = bool(seen.tree.ahead)
         commits = await self.repository.between(head, tip, descendants=not diverged)
         tags = tuple(tag for tag in refs.tags if tag.commit in commits)
+        self.memory.keep_version(head, views, commits)
         version = await self.memory.version(self.repository, head, views) if tags else None
         return dataclasses.replace(seen, tags=tags, version=version)
 

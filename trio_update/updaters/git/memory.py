@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from trio_update.errors import OperationFailed
 from trio_update.host.git.folder import GitFolder, survey
 from trio_update.host.git.output import Settings, Tag
-from trio_update.host.git.refs import Refs, TagView, list_refs, refs_identity
+from trio_update.host.git.refs import Refs, Stamps, TagView, list_refs, read_stamps
 from trio_update.host.git.remote import Gone
 from trio_update.host.git.repository import Repository
 from trio_update.host.threads import in_thread
@@ -40,7 +40,8 @@ class Memory:
 
     _config: tuple[int, ...] = ()
     _settings: Settings = field(default_factory=Settings)
-    _listed: tuple[Tracking | None, str | None, tuple[int, ...]] | None = None
+    _listed: tuple[Tracking | None, str | None] | None = None
+    _stamps: Stamps | None = None
     _refs: Refs = field(default_factory=Refs)
     _described: tuple[str, Naming] | None = None
     _version: GitVersion | None = None
@@ -61,11 +62,28 @@ class Memory:
         followed = tracking.followed if tracking is not None else None
         own_ref = followed.own_ref(settings) if followed is not None else None
         # Before git is asked: what comes in between is seen the next time.
-        asked = tracking, own_ref, await in_thread(refs_identity, folder)
-        if asked != self._listed:
+        stamps, known = await in_thread(read_stamps, folder, followed, own_ref), self._stamps
+        if (tracking, own_ref) != self._listed or known is None or stamps.tags != known.tags:
             self._refs = await list_refs(repository, followed, own_ref)
-            self._listed = asked
+        elif stamps != known:
+            tip, own = stamps.heads
+            if tip is not None and (own is not None or own_ref is None) and known.heads[0] is not None:
+                # Only the branch has moved, as it does most often: its file tells where to.
+                self._refs = replace(self._refs, tip=tip, own=own)
+            else:
+                self._refs = await list_refs(repository, followed, own_ref)
+        self._listed, self._stamps = (tracking, own_ref), stamps
         return self._refs
+
+    def keep_version(self, head: str, views: Views, ahead: frozenset[str]) -> None:
+        """Tags that came, went or moved among commits ``ahead``, which HEAD does not contain, don't change its name."""
+        if self._described is None or self._described[0] != head:
+            return
+        changed = {
+            tag for before, now in zip(self._described[1], views.naming, strict=True) for tag in {*before} ^ {*now}
+        }
+        if all(tag.commit in ahead for tag in changed):
+            self._described = head, views.naming
 
     async def version(self, repository: Repository, head: str, views: Views) -> GitVersion:
         """The version of HEAD, which depends on the commit and on where the tags are."""
