@@ -28,6 +28,7 @@ from trio_update.updaters.git.kind import GitRepoConfig
 from trio_update.updaters.git.memory import Memory, Views
 from trio_update.updaters.git.target import (
     Chosen,
+    choose_tag,
     choose_target,
     follows_from_head,
     track,
@@ -203,6 +204,13 @@ class _Look:
 
     async def _tagged(self, head: str, tip: str, seen: Seen, refs: Refs, views: Views) -> Seen:
         """With the tags that an update may go to."""
+        if not seen.tree.ahead and any(tag.commit == tip for tag in refs.tags):
+            # Most often the newest version is where the branch is, and the tip contains HEAD: no process is needed.
+            self.memory.keep_version(head, views, frozenset([tip]))
+            installed = await self.memory.version(self.repository, head, views)
+            best = choose_tag(self.config.channel, refs.tags, installed)
+            if best is not None and best.commit == tip:
+                return dataclasses.replace(seen, tags=(best,), version=installed)
         # Of a diverged clone everything new is told, so that a recovery's user sees where it leads.
         diverged = bool(seen.tree.ahead)
         commits = await self.repository.between(head, tip, descendants=not diverged)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from trio_update.host.git.folder import GitFolder
 from trio_update.host.git.output import Settings, Tag
@@ -88,6 +89,7 @@ _UNFINISHED = re.compile(
 )
 
 
+@lru_cache(maxsize=1 << 14)
 def read_name(name: str) -> Named | None:
     """A tag as a version, with or without a word before it; ``None`` when it is none."""
     if (version := read_tag(name)) is not None:
