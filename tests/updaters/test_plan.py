@@ -404,7 +404,9 @@ async def test_the_plan_of_a_release_changes_with_its_asset(site: ReleaseSite) -
         assert again.plan_id == plan.plan_id
         # The same version, published anew with another content.
         asset = site.github.repos["ada/app"].releases[-1].assets[0]
-        content = make_zip(content_of("v2.0.0") | {"index.html": b"mended"}) if site.kind != "executable" else b"mended"
+        content = make_zip(content_of("v2.0.0") | {"index.html": b"mended"})
+        if site.kind == "executable":
+            content = b"#!/bin/sh\necho mended\n"
         site.github.repos["ada/app"].releases[-1].assets[:] = [SimAsset(name=asset.name, content=content)]
         await manager.refresh(None)
         with site.untouched(), pytest.raises(Refused, match="has another content") as caught:

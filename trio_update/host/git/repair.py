@@ -181,8 +181,9 @@ async def find_faults(repository: Repository, *, index: bool = True) -> tuple[st
 
 
 async def is_sound(repository: Repository) -> bool:
-    """Whether the clone itself is whole, asked of it and not concluded from words that its remote may have said.
+    """Whether the clone itself, with the submodules that are checked out in it, is whole.
 
+    Asked of it, and not concluded from words that its remote may have said.
     A clone that cannot be looked into, because of its owner, permissions or the disk, is not called broken.
     """
     folder = await in_thread(survey, repository.path)
@@ -192,10 +193,15 @@ async def is_sound(repository: Repository) -> bool:
         return False
     try:
         await repository.git("for-each-ref", stdout_sink=_nothing)
-        await repository.git("ls-files", "-z", stdout_sink=_nothing)
-        return await is_connected(repository)
+        index = await repository.git("ls-files", "--stage", "-z")
+        whole = await is_connected(repository)
     except CommandFailed as failed:
         return tells_no_access(failed.output) or failed.returncode < 0
+    # Not by ``git status``, which fails as well where a filter of the user's configuration does.
+    links = (item.partition(b"\t")[2] for item in index.stdout.split(b"\0") if item.startswith(b"160000 "))
+    places = [repository.path / os.fsdecode(path) for path in links]
+    checked_out = [place for place in places if await in_thread(os.path.lexists, place / ".git")]
+    return whole and all([await is_sound(Repository(place, repository.runner)) for place in checked_out])
 
 
 def _nothing(_: bytes) -> None:
