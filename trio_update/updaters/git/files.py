@@ -20,11 +20,13 @@ async def put_files_back(repository: Repository, old: str, new: str, *, hides: b
     A file that differs between the two is judged by its content, all others by what the index knows of them.
     ``hides``: the index has entries that the user hid from git, and which stay as they are.
     """
-    if await index_is_unreadable(repository.path):
+    # Without the new commit it is not known which files it touched: with no index all of them are read.
+    known = await repository.resolve(new) is not None
+    if not known or await index_is_unreadable(repository.path):
         await drop_index(repository.path)
     await repository.git("read-tree", "--reset", old)
     hidden = frozenset(await repository.hidden()) if hides else frozenset[bytes]()
-    differ = await repository.differences(new, old)
+    differ = await repository.differences(new, old) if known else {}
     entries = b"".join(
         f"{found.mode} {found.object}\t".encode() + path + b"\0"
         for path, found in differ.items()
