@@ -182,6 +182,21 @@ async def test_changed_requirements_are_refused_while_nobody_installs_them(bench
         assert "Python requirements change (requirements.txt)" in await refused(manager, Reason.INVALID)
 
 
+async def test_of_an_install_script_only_its_packages_count(bench: Bench) -> None:
+    bench.upstream.commit({"install.sh": "#!/bin/sh\nPKGLIST='git gcc'\n"})
+    async with ready(bench, install_script="install.sh") as manager:
+        assert "install.sh names further system packages (git, gcc)" in await refused(manager, Reason.INVALID)
+    git(bench.path, "pull", "--quiet")
+    bench.upstream.commit({"install.sh": "#!/bin/sh\necho hello\nPKGLIST=gcc\n"})
+    async with ready(bench, install_script="install.sh") as manager:
+        await manager.upgrade(NAME, who="test")
+    assert bench.head == bench.upstream.head
+    bench.upstream.commit({"install.sh": None})
+    async with ready(bench, install_script="install.sh") as manager:
+        await manager.upgrade(NAME, who="test")
+    assert bench.head == bench.upstream.head
+
+
 async def test_a_failed_health_check_puts_the_old_version_back(bench: Bench) -> None:
     before = bench.head
     (bench.path / "user").write_text("mine")

@@ -290,6 +290,11 @@ class Repository:
         done = await self.git("cat-file", "--batch-check=%(objectsize)", "--buffer", stdin=names.encode())
         return [int(line) for line in done.stdout.splitlines() if line.isdigit()]
 
+    async def content(self, commit: str, path: str) -> bytes | None:
+        """A file as ``commit`` has it, cut at what a pipe may bring; ``None`` when it has none."""
+        done = await self.git("cat-file", "blob", "--end-of-options", f"{commit}:{path}", check=(0, 128))
+        return done.stdout if done.returncode == 0 else None
+
     async def tracked(self) -> frozenset[bytes]:
         """Every path of the index."""
         done = await self.git("ls-files", "-z")

@@ -14,16 +14,17 @@ from trio_update.host.git.output import Difference
 from trio_update.host.git.repository import Repository
 from trio_update.host.threads import in_thread
 from trio_update.model import Unknown
+from trio_update.updaters.dependencies.install_script import new_packages
 from trio_update.updaters.git.facts import Change, Seen
 from trio_update.updaters.git.locked import locked_paths
 from trio_update.updaters.space import Disk
 
 
-async def look_at_change(repository: Repository, seen: Seen, old: str, new: str) -> Change:
+async def look_at_change(repository: Repository, seen: Seen, old: str, new: str, *, install_script: str = "") -> Change:
     """What going from commit ``old`` to ``new`` in place would change and meet.
 
     At most four processes: diff-tree, ls-files, update-index (only with hidden files), cat-file (not in partial clones,
-    which would fetch what they lack).  Raises: OperationFailed.
+    which would fetch what they lack); two more when ``install_script`` changes.  Raises: OperationFailed.
     """
     files = await repository.differences(old, new)
     hidden = await repository.hidden()
@@ -33,7 +34,11 @@ async def look_at_change(repository: Repository, seen: Seen, old: str, new: str)
         written = [found.object for found in files.values() if found.object.strip("0")]
         sizes = tuple(await repository.sizes(written)) if written else ()
     ours = await files_of_leaving(repository, files)
-    return await in_thread(_see_files, seen.folder, files, hidden, changed_in_hiding, sizes, ours)
+    change = await in_thread(_see_files, seen.folder, files, hidden, changed_in_hiding, sizes, ours)
+    if not install_script or os.fsencode(install_script) not in files:
+        return change
+    scripts = [await repository.content(commit, install_script) for commit in (old, new)]
+    return replace(change, packages=new_packages(*scripts))
 
 
 async def look_at_restore(repository: Repository, seen: Seen, new: str) -> Change:

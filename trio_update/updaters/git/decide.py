@@ -86,7 +86,9 @@ class Decider:
         if facts.head is None or target in {None, facts.head}:
             return await in_thread(no_change, self.config.path)
         assert target is not None, "it was compared with None"
-        return await look_at_change(self.repository, facts.seen, facts.head, target)
+        return await look_at_change(
+            self.repository, facts.seen, facts.head, target, install_script=self.config.install_script
+        )
 
     async def _wanted(self, name: str, request: Rollback, facts: Facts) -> Wanted:
         head = facts.head

@@ -87,7 +87,7 @@ class Change:
     are hidden from git and change; ``changed_in_hiding``: those that the user changed.  ``locked``: folders and
     files that this user cannot write to.  ``mounted``: changed paths that something is mounted on or below.
     ``hides``: the index has hidden files.  ``sizes``: bytes that each written file takes, ``None`` when git
-    does not know them.
+    does not know them.  ``packages``: those of the system that the install script did not name before.
     """
 
     files: Mapping[bytes, Difference]
@@ -100,6 +100,7 @@ class Change:
     mounted: tuple[bytes, ...] = ()
     sizes: tuple[int, ...] | None = ()
     index_size: int = 0
+    packages: tuple[str, ...] = ()
 
     @property
     def added(self) -> tuple[bytes, ...]:

@@ -30,7 +30,7 @@ async def prepare_move(config: GitRepoConfig, repository: Repository, way: Move,
     if promisor := way.seen.settings.promisor():
         await repository.bring_blobs(promisor, old.hash, new.hash, report)
         # This may have taken minutes, in which the user went on working.
-        change = await look_at_change(repository, way.seen, old.hash, new.hash)
+        change = await look_at_change(repository, way.seen, old.hash, new.hash, install_script=config.install_script)
         if refusals := refuse_change(config, change, new.version):
             raise Refused(refusals[0].reason, "; ".join(refusal.message for refusal in refusals))
     modules = await _follow(repository, way.seen.folder, change, old.hash, new.hash, report)

@@ -66,6 +66,9 @@ def refuse_change(config: GitRepoConfig, change: Change, to: str) -> tuple[Refus
     for what, name in _dependency_files(config):
         if os.fsencode(name) in change.files:
             refuse(f"{what} change ({name}), and this version cannot install them")
+    if change.packages:
+        names = ", ".join(change.packages)
+        refuse(f"{config.install_script} names further system packages ({names}), and this version cannot install them")
     if (short := shortage(space_steps(change, to), change.disk)) is not None:
         found.append(short)
     return tuple(found)
@@ -121,7 +124,6 @@ def _dependency_files(config: GitRepoConfig) -> list[tuple[str, str]]:
     files_of = [
         ("its Python requirements", config.requirements),
         ("its system packages", config.system_dependencies),
-        ("its system packages", config.install_script),
     ]
     if config.enable_node_updates:
         files_of += [("its node packages", "package.json"), ("its node packages", "package-lock.json")]
