@@ -23,6 +23,36 @@ from trio_update.config.render import BadValue, Render
 from trio_update.config.values import RefreshWindow
 from trio_update.model import Channel
 
+__all__ = [
+    "Rule",
+    "Table",
+    "as_arguments",
+    "as_assignment",
+    "as_branch",
+    "as_channel",
+    "as_choice",
+    "as_command",
+    "as_environment",
+    "as_flag",
+    "as_hours",
+    "as_inner_path",
+    "as_integer",
+    "as_path",
+    "as_persistent_file",
+    "as_pin",
+    "as_project",
+    "as_quoted",
+    "as_repo",
+    "as_seconds",
+    "as_seen_path",
+    "as_text",
+    "as_window",
+    "hold",
+    "listing",
+    "scalar",
+    "services",
+]
+
 T = TypeVar("T")
 S = TypeVar("S", bound=str)
 # Looks at the disk: None, or why the path cannot be used.
