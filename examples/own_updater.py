@@ -15,10 +15,13 @@ import msgspec
 from msgspec.structs import replace
 
 import trio_update as tu
-from trio_update.config.convert import as_path
+from trio_update.config import AppConfig, convert, scalar
+from trio_update.progress import Report
+from trio_update.updaters import base
+from trio_update.updaters.kinds import Kind
 
 
-class FirmwareConfig(tu.AppConfig, frozen=True, kw_only=True, tag="firmware"):
+class FirmwareConfig(AppConfig, frozen=True, kw_only=True, tag="firmware"):
     releases: Path
 
 
@@ -34,20 +37,20 @@ class Flash(msgspec.Struct, frozen=True, kw_only=True, tag="own_updater.flash"):
     new: int
     reversible: bool = True
 
-    async def apply(self, tools: tu.Tools, report: tu.Report) -> None:
+    async def apply(self, tools: base.Tools, report: Report) -> None:
         await tools.files.put(self.live, f"{self.stage}/image", new=self.new, replaces=True, forward=True)
 
-    async def settle(self, tools: tu.Tools, report: tu.Report) -> None:
+    async def settle(self, tools: base.Tools, report: Report) -> None:
         await tools.files.put(self.live, f"{self.stage}/image", new=self.new, replaces=True, forward=False)
 
-    async def discard(self, tools: tu.Tools, report: tu.Report) -> None:
+    async def discard(self, tools: base.Tools, report: Report) -> None:
         await tools.files.remove(self.stage)
 
 
 @dataclass
 class Firmware:
     config: FirmwareConfig
-    tools: tu.Tools
+    tools: base.Tools
 
     async def tidy(self) -> tuple[str, ...]:
         return ()
@@ -67,32 +70,30 @@ class Firmware:
         newest = max(found, key=lambda version: [int(part) for part in version.split(".")], default=known.version)
         return await self.inspect(replace(known, remote_version=newest, refreshed_at=self.tools.clock()))
 
-    async def decide(self, request: tu.Request, known: tu.AppStatus, *, fetch: tu.Report | None = None) -> tu.Decision:
+    async def decide(self, request: base.Request, known: tu.AppStatus, *, fetch: Report | None = None) -> base.Decision:
         known = await self.check(known) if fetch else known
-        wanted = known.version if isinstance(request, tu.Recover) else known.remote_version
-        if isinstance(request, tu.Rollback):
+        wanted = known.version if isinstance(request, base.Recover) else known.remote_version
+        if isinstance(request, base.Rollback):
             wanted = request.version or (request.earlier[-1].version if request.earlier else known.version)
-        up_to_date = wanted == known.version and not isinstance(request, tu.Recover)
-        held = [f"it is held back: {self.config.hold}"] if self.config.hold and isinstance(request, tu.Upgrade) else []
+        up_to_date = wanted == known.version and not isinstance(request, base.Recover)
+        hold = self.config.hold if isinstance(request, base.Upgrade) else ""
         plan = tu.Plan(name=known.name, up_to_date=up_to_date, from_version=known.version, to_version=wanted)
-        plan = replace(plan, refusals=(*known.warnings, *held))
-        return tu.Decision(request=request, known=known, plan=plan)
+        plan = replace(plan, refusals=(*known.warnings, *([f"it is held back: {hold}"] if hold else ())))
+        return base.Decision(request=request, known=known, plan=plan)
 
-    async def prepare(self, decision: tu.Decision, area: tu.WorkArea, report: tu.Report) -> tu.Prepared:
+    async def prepare(self, decision: base.Decision, area: base.WorkArea, report: Report) -> base.Prepared:
         if decision.plan.refusals:
             raise tu.Refused(tu.Reason.INVALID, "; ".join(decision.plan.refusals))
-        old, new = tu.Target(str(decision.plan.from_version)), tu.Target(str(decision.plan.to_version))
+        old, new = base.Target(str(decision.plan.from_version)), base.Target(str(decision.plan.to_version))
         if decision.plan.up_to_date:
-            return tu.Prepared(old, old, unchanged=f"{self.config.name} stays at {old.version}")
+            return base.Prepared(old, old, unchanged=f"{self.config.name} stays at {old.version}")
         files, live = self.tools.files, self.config.path / "firmware.bin"
         image = await files.read(self.config.releases / f"{new.version}.bin")
         stage = await area.stage(live)
         await files.make_folder(stage)
         inode = await files.write(stage / "image", image)
-        return tu.Prepared(old, new, effects=(Flash(live=str(live), stage=str(stage), new=inode),))
+        return base.Prepared(old, new, effects=(Flash(live=str(live), stage=str(stage), new=inode),))
 
 
-OPTIONS = {"releases": tu.scalar(as_path)}
-FIRMWARE = tu.Kind(
-    config=FirmwareConfig, status=FirmwareStatus, options=OPTIONS, effects=lambda: (Flash,), make=Firmware
-)
+OPTIONS = {"releases": scalar(convert.as_path)}
+FIRMWARE = Kind(config=FirmwareConfig, status=FirmwareStatus, options=OPTIONS, effects=lambda: (Flash,), make=Firmware)

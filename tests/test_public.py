@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -27,7 +28,7 @@ def test_importing_it_imports_nothing() -> None:
     assert run("import sys, trio_update; assert 'trio' not in sys.modules; assert 'msgspec' not in sys.modules") == ""
 
 
-@pytest.mark.parametrize("name", ["load_config", "GitRepoConfig", "Status", "Kind", "Refused", "parse_config"])
+@pytest.mark.parametrize("name", ["load_config", "GitRepoConfig", "Status", "KindInvalid", "Refused", "parse_config"])
 def test_what_is_no_engine_does_not_import_trio(name: str) -> None:
     assert run(f"import sys; from trio_update import {name}; assert 'trio' not in sys.modules") == ""
 
@@ -38,6 +39,34 @@ def test_every_name_is_there_and_listed() -> None:
         assert getattr(trio_update, name) is not None
     with pytest.raises(AttributeError, match="has no attribute 'no_such_name'"):
         _ = trio_update.no_such_name  # type: ignore[attr-defined]  # what is tested
+
+
+def test_it_is_what_applications_need_and_not_everything() -> None:
+    assert 30 <= len(trio_update.__all__) <= 38
+
+
+def public_modules() -> list[str]:
+    return re.findall(r":mod:`(trio_update\.[a-z_.]+)`", trio_update.__doc__ or "")
+
+
+def test_the_other_public_modules_say_what_is_public() -> None:
+    modules = public_modules()
+    assert {"trio_update.config", "trio_update.updaters.base", "trio_update.updaters.kinds"} <= set(modules)
+    for name in modules:
+        module = importlib.import_module(name)
+        assert all(hasattr(module, public) for public in module.__all__), name
+
+
+@pytest.mark.parametrize("program", ["embed.py", "own_updater.py"])
+def test_the_examples_need_public_names_only(program: str) -> None:
+    """An example that reaches into internal modules would show that something is missing."""
+    tree = ast.parse((FACE.parents[1] / "examples" / program).read_text())
+    imported = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    ours = [node for node in imported if (node.module or "").split(".")[0] == "trio_update"]
+    names = [f"{node.module}.{alias.name}" for node in ours for alias in node.names]
+    offered = {f"{name}.{public}" for name in public_modules() for public in importlib.import_module(name).__all__}
+    offered |= {f"trio_update.{name}" for name in trio_update.__all__} | set(public_modules())
+    assert set(names) <= offered
 
 
 def test_type_checkers_see_the_same_names() -> None:

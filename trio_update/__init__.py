@@ -1,7 +1,21 @@
 """Transactional update manager for small Linux hosts.
 
-What applications and kinds of apps of one's own need is offered here; importing this package imports neither Trio nor
-anything else before it is asked for (PEP 562).
+Here is what an application needs that embeds it.  Importing this package imports neither Trio nor anything else before
+it is asked for (PEP 562).  These modules are public too, and their ``__all__`` says what of them is:
+
+:mod:`trio_update.config`, its :mod:`~trio_update.config.rules`, :mod:`~trio_update.config.convert` and
+:mod:`~trio_update.config.addresses`
+    All that a configuration made in code can hold; and the rules that options of one's own are read by.
+:mod:`trio_update.model`, :mod:`trio_update.events`, :mod:`trio_update.errors`
+    The types of the fields of what is offered here, and errors with more facts than their base tells.
+:mod:`trio_update.updaters.kinds`, :mod:`trio_update.updaters.base`, :mod:`trio_update.progress`
+    For writers of a kind of app: the record, what an updater answers, what it is handed.
+:mod:`trio_update.updaters.git.kind`, :mod:`trio_update.updaters.release.kind`
+    The built-in kinds: their sections and statuses.
+:mod:`trio_update.client`
+    Talks to a server that runs elsewhere.
+
+All other modules are internal: they change without notice.
 """
 
 from __future__ import annotations
@@ -10,20 +24,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trio_update.config import (
-        AppConfig,
-        BadValue,
-        Config,
-        ConfigInvalid,
-        DisabledApp,
-        HealthCheck,
-        Problem,
-        RefreshWindow,
-        ServerConfig,
-        UpdateManagerConfig,
-        listing,
-        scalar,
-    )
+    from trio_update.config import Config, ConfigInvalid
     from trio_update.engine.jobs import Job
     from trio_update.engine.manager import Manager
     from trio_update.engine.opening import open_manager
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
         ManagerClosed,
         OperationFailed,
         Reason,
-        Refusal,
         Refused,
         StartFailed,
         TrioUpdateError,
@@ -42,161 +42,80 @@ if TYPE_CHECKING:
     from trio_update.events import Event, JobEnded, JobProgress, JobStarted, StatusChanged
     from trio_update.model import (
         AppName,
-        AppOutcome,
         AppStatus,
         Channel,
-        JobId,
-        JobKind,
         JobRecord,
         JobState,
         JobView,
         Outcome,
-        Outside,
         Plan,
         Status,
         Step,
         Unknown,
     )
-    from trio_update.progress import Report
-    from trio_update.updaters.base import (
-        Decision,
-        Effect,
-        Prepared,
-        Recover,
-        Request,
-        Rollback,
-        Target,
-        Tools,
-        Updater,
-        Upgrade,
-        WorkArea,
-    )
-    from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
-    from trio_update.updaters.kinds import Kind, KindInvalid, installed_kinds, load_config, parse_config
-    from trio_update.updaters.release.kind import (
-        ExecutableConfig,
-        ExecutableStatus,
-        WebConfig,
-        WebStatus,
-        ZipConfig,
-        ZipStatus,
-    )
+    from trio_update.updaters.git.kind import GitRepoConfig
+    from trio_update.updaters.kinds import KindInvalid, load_config, parse_config
+    from trio_update.updaters.release.kind import ExecutableConfig, WebConfig, ZipConfig
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Aborted",
-    "AppConfig",
     "AppName",
-    "AppOutcome",
     "AppStatus",
-    "BadValue",
     "Channel",
     "Config",
     "ConfigInvalid",
     "DataPathHeld",
-    "Decision",
-    "DisabledApp",
-    "Effect",
     "Event",
     "EventsMissed",
     "ExecutableConfig",
-    "ExecutableStatus",
     "GitRepoConfig",
-    "GitStatus",
-    "HealthCheck",
     "Job",
     "JobEnded",
-    "JobId",
-    "JobKind",
     "JobProgress",
     "JobRecord",
     "JobStarted",
     "JobState",
     "JobView",
-    "Kind",
     "KindInvalid",
     "Manager",
     "ManagerClosed",
     "OperationFailed",
     "Outcome",
-    "Outside",
     "Plan",
-    "Prepared",
-    "Problem",
     "Reason",
-    "Recover",
-    "RefreshWindow",
-    "Refusal",
     "Refused",
-    "Report",
-    "Request",
-    "Rollback",
-    "ServerConfig",
     "StartFailed",
     "Status",
     "StatusChanged",
     "Step",
-    "Target",
-    "Tools",
     "TrioUpdateError",
     "Unknown",
-    "UpdateManagerConfig",
-    "Updater",
-    "Upgrade",
     "WebConfig",
-    "WebStatus",
-    "WorkArea",
     "ZipConfig",
-    "ZipStatus",
     "__version__",
-    "installed_kinds",
-    "listing",
     "load_config",
     "open_manager",
     "parse_config",
-    "scalar",
 ]
 
 # Where each name is; type checkers read it above.
 _PLACES = {
-    "config": (
-        *("AppConfig", "BadValue", "Config", "ConfigInvalid", "DisabledApp", "HealthCheck", "Problem"),
-        *("RefreshWindow", "ServerConfig", "UpdateManagerConfig", "listing", "scalar"),
-    ),
-    "engine.jobs": ("Job",),
-    "engine.manager": ("Manager",),
-    "engine.opening": ("open_manager",),
+    "config": "Config ConfigInvalid",
+    "engine.jobs": "Job",
+    "engine.manager": "Manager",
+    "engine.opening": "open_manager",
     "errors": (
-        *(
-            "Aborted",
-            "DataPathHeld",
-            "EventsMissed",
-            "ManagerClosed",
-            "OperationFailed",
-            "Reason",
-            "Refusal",
-            "Refused",
-        ),
-        *("StartFailed", "TrioUpdateError"),
+        "Aborted DataPathHeld EventsMissed ManagerClosed OperationFailed Reason Refused StartFailed TrioUpdateError"
     ),
-    "events": ("Event", "JobEnded", "JobProgress", "JobStarted", "StatusChanged"),
-    "model": (
-        *("AppName", "AppOutcome", "AppStatus", "Channel", "JobId", "JobKind", "JobRecord", "JobState", "JobView"),
-        *("Outcome", "Outside", "Plan", "Status", "Step", "Unknown"),
-    ),
-    "progress": ("Report",),
-    "updaters.base": (
-        *("Decision", "Effect", "Prepared", "Recover", "Request", "Rollback", "Target", "Tools", "Updater"),
-        *("Upgrade", "WorkArea"),
-    ),
-    "updaters.git.kind": ("GitRepoConfig", "GitStatus"),
-    "updaters.kinds": ("Kind", "KindInvalid", "installed_kinds", "load_config", "parse_config"),
-    "updaters.release.kind": (
-        *("ExecutableConfig", "ExecutableStatus", "WebConfig", "WebStatus", "ZipConfig", "ZipStatus"),
-    ),
+    "events": "Event JobEnded JobProgress JobStarted StatusChanged",
+    "model": "AppName AppStatus Channel JobRecord JobState JobView Outcome Plan Status Step Unknown",
+    "updaters.git.kind": "GitRepoConfig",
+    "updaters.kinds": "KindInvalid load_config parse_config",
+    "updaters.release.kind": "ExecutableConfig WebConfig ZipConfig",
 }
-_PLACE = {name: place for place, names in _PLACES.items() for name in names}
+_PLACE = {name: place for place, names in _PLACES.items() for name in names.split()}
 
 
 if not TYPE_CHECKING:  # they would take every misspelled name for one of ours

@@ -14,6 +14,23 @@ from pathlib import Path
 
 from trio_update.text import without_secrets
 
+__all__ = [
+    "Aborted",
+    "CommandFailed",
+    "CommandNotFound",
+    "CommandSilent",
+    "DataPathHeld",
+    "EventsMissed",
+    "FileTrouble",
+    "ManagerClosed",
+    "OperationFailed",
+    "Reason",
+    "Refusal",
+    "Refused",
+    "StartFailed",
+    "TrioUpdateError",
+]
+
 
 class TrioUpdateError(Exception):
     """Base of everything this package raises on purpose.  ``str()`` of it is a sentence for the user.

@@ -11,6 +11,15 @@ import msgspec
 
 from trio_update.model import JobId, JobRecord, JobState, JobView, Outside, Status
 
+__all__ = [
+    "Event",
+    "JobEnded",
+    "JobMessage",
+    "JobProgress",
+    "JobStarted",
+    "StatusChanged",
+]
+
 
 class JobMessage(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a job, as clients of the Update Management API are sent it.

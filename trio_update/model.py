@@ -15,6 +15,30 @@ import msgspec
 
 from trio_update.errors import Reason
 
+__all__ = [
+    "AppName",
+    "AppOutcome",
+    "AppStatus",
+    "Asset",
+    "Channel",
+    "Commit",
+    "CommitHash",
+    "JobId",
+    "JobKind",
+    "JobRecord",
+    "JobState",
+    "JobView",
+    "Outcome",
+    "Outside",
+    "Plan",
+    "RateLimit",
+    "Release",
+    "RemoteRelease",
+    "Status",
+    "Step",
+    "Unknown",
+]
+
 AppName = NewType("AppName", str)
 JobId = NewType("JobId", int)
 CommitHash = NewType("CommitHash", str)

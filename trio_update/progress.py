@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+__all__ = ["Report", "download_message"]
+
 Report = Callable[[str], None]
 """Gets what there is to tell of something under way, a line at a time; returns at once."""
 

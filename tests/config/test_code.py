@@ -20,16 +20,13 @@ from trio_update import (
     ConfigInvalid,
     ExecutableConfig,
     GitRepoConfig,
-    HealthCheck,
-    RefreshWindow,
-    ServerConfig,
-    UpdateManagerConfig,
     WebConfig,
     ZipConfig,
     load_config,
     open_manager,
     parse_config,
 )
+from trio_update.config import HealthCheck, RefreshWindow, ServerConfig, UpdateManagerConfig
 from trio_update.updaters.kinds import judge_config
 
 

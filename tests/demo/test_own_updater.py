@@ -173,10 +173,12 @@ async def test_a_broken_entry_point_is_told_and_stops_nothing(machine: Path) -> 
     )
     (machine / "installed" / "clashing.py").write_text(
         "import msgspec, trio_update\n"
-        "class Config(trio_update.AppConfig, frozen=True, kw_only=True, tag='clash'): pass\n"
+        "from trio_update.config import AppConfig\n"
+        "from trio_update.updaters.kinds import Kind\n"
+        "class Config(AppConfig, frozen=True, kw_only=True, tag='clash'): pass\n"
         "class Status(trio_update.AppStatus, frozen=True, kw_only=True, tag='clash'): pass\n"
         "class Effect(msgspec.Struct, tag='switch'): pass\n"
-        "KIND = trio_update.Kind(config=Config, status=Status, options={}, effects=lambda: (Effect,), make=print)\n"
+        "KIND = Kind(config=Config, status=Status, options={}, effects=lambda: (Effect,), make=print)\n"
     )
     checked = await run_cli("check", "-c", str(machine / "moonraker.conf"), env=installed(machine))
     assert checked.code == 1

@@ -14,12 +14,16 @@ import trio
 from msgspec.structs import replace
 
 import trio_update as tu
+from trio_update.config import AppConfig, HealthCheck, scalar
+from trio_update.progress import Report
+from trio_update.updaters import base
+from trio_update.updaters.kinds import Kind
 from trio_update.web.api.wire import Wire
 
 BAD, GOOD = tu.AppName("bad"), tu.AppName("good")
 
 
-class OddConfig(tu.AppConfig, frozen=True, kw_only=True, tag="odd"):
+class OddConfig(AppConfig, frozen=True, kw_only=True, tag="odd"):
     fault: str = ""
 
 
@@ -32,15 +36,15 @@ class Write(msgspec.Struct, frozen=True, kw_only=True, tag="odd.write"):
     fault: str
     reversible: bool = True
 
-    async def apply(self, tools: tu.Tools, report: tu.Report) -> None:
+    async def apply(self, tools: base.Tools, report: Report) -> None:
         Path(self.path).write_text("new")
         fail(self.fault, "apply")
 
-    async def settle(self, tools: tu.Tools, report: tu.Report) -> None:
+    async def settle(self, tools: base.Tools, report: Report) -> None:
         fail(self.fault, "settle")
         Path(self.path).write_text("old")
 
-    async def discard(self, tools: tu.Tools, report: tu.Report) -> None:
+    async def discard(self, tools: base.Tools, report: Report) -> None:
         fail(self.fault, "discard")
 
 
@@ -53,7 +57,7 @@ def fail(fault: str, where: str) -> Any:
 @dataclass
 class Odd:
     config: OddConfig
-    tools: tu.Tools
+    tools: base.Tools
 
     async def tidy(self) -> Any:
         return None if fail(self.config.fault, "tidy") else ()
@@ -79,27 +83,27 @@ class Odd:
         found = None if fail(self.config.fault, "check") else await self.inspect(known)
         return found and replace(found, refreshed_at=1.0)
 
-    async def decide(self, request: tu.Request, known: tu.AppStatus, *, fetch: tu.Report | None = None) -> Any:
+    async def decide(self, request: base.Request, known: tu.AppStatus, *, fetch: Report | None = None) -> Any:
         if fail(self.config.fault, "decide"):
             return None
         plan = tu.Plan(name=self.config.name, up_to_date=False, from_version="old", to_version="new")
-        return tu.Decision(request=request, known=known, plan=plan)
+        return base.Decision(request=request, known=known, plan=plan)
 
-    async def prepare(self, decision: tu.Decision, area: tu.WorkArea, report: tu.Report) -> Any:
+    async def prepare(self, decision: base.Decision, area: base.WorkArea, report: Report) -> Any:
         if fail(self.config.fault, "prepare"):
             return None
         effect = Write(path=str(self.config.path / "file"), fault=self.config.fault)
-        return tu.Prepared(tu.Target("old"), tu.Target("new"), effects=(effect,))
+        return base.Prepared(base.Target("old"), base.Target("new"), effects=(effect,))
 
 
-def make(config: OddConfig, tools: tu.Tools) -> Any:
+def make(config: OddConfig, tools: base.Tools) -> Any:
     return None if fail(config.fault, "make") else Odd(config, tools)
 
 
-ODD = tu.Kind(
+ODD = Kind(
     config=OddConfig,
     status=OddStatus,
-    options={"fault": tu.scalar(lambda text: text)},
+    options={"fault": scalar(lambda text: text)},
     effects=lambda: (Write,),
     make=make,
 )
@@ -194,7 +198,7 @@ async def test_its_job_fails_and_nothing_is_left(tmp_path: Path, fault: str) -> 
 
 
 async def test_a_settle_that_raises_leaves_its_app_stuck_and_told(tmp_path: Path) -> None:
-    async with manager_of(tmp_path, "settle", health=tu.HealthCheck(command=("false",))) as manager:
+    async with manager_of(tmp_path, "settle", health=HealthCheck(command=("false",))) as manager:
         record = await manager.upgrade("bad")
         assert "bad could not be put back" in record.message
         assert "KeyError('settle')" in record.message

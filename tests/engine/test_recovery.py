@@ -33,7 +33,8 @@ EFFECTS = effects_of(built_in_kinds())
 _UPGRADE = """
 import sys, trio
 from pathlib import Path
-from trio_update import Config, GitRepoConfig, HealthCheck, open_manager
+from trio_update import Config, GitRepoConfig, open_manager
+from trio_update.config import HealthCheck
 folder, url = Path(sys.argv[1]), sys.argv[2]
 health = HealthCheck(command=("sh", "-c", "echo > ../reached; sleep 60"), timeout=90)
 app = GitRepoConfig(name="one", path=folder / "one", origin=url, health=health)

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from trio_update import AppConfig, AppStatus, ConfigInvalid, Kind, KindInvalid, Tools, open_manager, parse_config
-from trio_update.config import Config, scalar
+from trio_update import AppStatus, Config, ConfigInvalid, KindInvalid, open_manager, parse_config
+from trio_update.config import AppConfig, scalar
 from trio_update.config.convert import as_flag, as_path
-from trio_update.updaters.base import Updater
-from trio_update.updaters.kinds import all_kinds, built_in_kinds, effects_of, judge_config
+from trio_update.updaters.base import Tools, Updater
+from trio_update.updaters.kinds import Kind, all_kinds, built_in_kinds, effects_of, judge_config
 
 
 class BoardConfig(AppConfig, frozen=True, kw_only=True, tag="board"):

@@ -9,6 +9,15 @@ from trio_update.config.convert import as_path
 from trio_update.config.names import check_host_name, check_remote_url, printable, split_url
 from trio_update.config.render import BadValue
 
+__all__ = [
+    "as_base_url",
+    "as_client",
+    "as_host",
+    "as_origin_pattern",
+    "as_remote",
+    "as_web_url",
+]
+
 
 def as_remote(line: str) -> str:
     url = str(as_path(line)) if line.startswith("~") else line

@@ -21,6 +21,32 @@ from trio_update.config.rules import Partly, Rule, entries, judge_line
 from trio_update.config.values import RefreshWindow
 from trio_update.model import Channel
 
+__all__ = [
+    "as_app_path",
+    "as_arguments",
+    "as_assignment",
+    "as_branch",
+    "as_channel_of",
+    "as_choice",
+    "as_command",
+    "as_environment",
+    "as_flag",
+    "as_hours",
+    "as_inner_path",
+    "as_integer",
+    "as_path",
+    "as_pin",
+    "as_project",
+    "as_quoted",
+    "as_repo",
+    "as_seconds",
+    "as_seen_path",
+    "as_text",
+    "as_window",
+    "hold",
+    "services",
+]
+
 S = TypeVar("S", bound=str)
 # Looks at the disk: None, or why the path cannot be used.
 Look = Callable[[Path], str | None]

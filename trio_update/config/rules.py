@@ -19,6 +19,8 @@ from trio_update.config import render
 from trio_update.config.names import has_control
 from trio_update.config.render import BadValue, Render
 
+__all__ = ["Cost", "Grave", "Partly", "Rule", "Stray", "listing", "scalar"]
+
 T = TypeVar("T")
 # What `surrogateescape` made of a byte that is not UTF-8.
 _NO_CHARACTER = re.compile("[\ud800-\udfff]")

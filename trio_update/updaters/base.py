@@ -24,6 +24,21 @@ from trio_update.model import AppStatus, JobId, Plan, Release
 from trio_update.progress import Report
 from trio_update.updaters.plans import outdated
 
+__all__ = [
+    "Decision",
+    "Effect",
+    "Prepared",
+    "Recover",
+    "Request",
+    "Rollback",
+    "Target",
+    "Tools",
+    "Updater",
+    "Upgrade",
+    "WorkArea",
+    "in_loop",
+]
+
 
 def in_loop(report: Report) -> Report:
     """The same report for a thread that :func:`~trio_update.host.threads.in_thread` runs: it is told in the loop."""

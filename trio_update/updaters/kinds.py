@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 
     EffectClass = type[Effect]
 
+__all__ = [
+    "ENTRY_POINTS",
+    "Installed",
+    "Kind",
+    "KindInvalid",
+    "installed_kinds",
+    "judge_config",
+    "load_config",
+    "parse_config",
+]
+
 # A kind has a `type` of its own, which hides the builtin one in its class.
 ConfigClass = type[AppConfig]
 StatusClass = type[AppStatus]

@@ -15,6 +15,8 @@ from trio_update.updaters.kinds import Kind
 if TYPE_CHECKING:
     from trio_update.updaters.base import Effect, Tools, Updater
 
+__all__ = ["GIT_REPO", "GitRepoConfig", "GitStatus"]
+
 
 class GitRepoConfig(AppConfig, frozen=True, kw_only=True, tag="git_repo"):
     """One ``[update_manager NAME]`` section of type ``git_repo``."""

@@ -15,6 +15,20 @@ from trio_update.updaters.kinds import Kind
 if TYPE_CHECKING:
     from trio_update.updaters.base import Effect, Tools, Updater
 
+__all__ = [
+    "EXECUTABLE",
+    "WEB",
+    "ZIP",
+    "ExecutableConfig",
+    "ExecutableStatus",
+    "ReleaseConfig",
+    "ReleaseStatus",
+    "WebConfig",
+    "WebStatus",
+    "ZipConfig",
+    "ZipStatus",
+]
+
 
 class ReleaseStatus(AppStatus, frozen=True, kw_only=True):
     """State of an app that comes as a release's asset (reference: "Net Hosted Status").
