@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from msgspec.structs import replace
 
 from trio_update.errors import FileTrouble, OperationFailed
+from trio_update.host.files import durable
 from trio_update.host.forge.base import Forge, Purpose
 from trio_update.host.threads import in_thread
 from trio_update.model import AppStatus, RemoteRelease
@@ -17,9 +19,12 @@ from trio_update.updaters.release.decide import Decider, learn_date, newest, sti
 from trio_update.updaters.release.decision import ReleaseDecision
 from trio_update.updaters.release.goal import Goal
 from trio_update.updaters.release.judge import initial_status, judge, repo_of, unreachable
+from trio_update.updaters.release.keep import needs_original
 from trio_update.updaters.release.kind import ReleaseConfig, ReleaseStatus
 from trio_update.updaters.release.look import Look, Memory, look
 from trio_update.updaters.release.obtain import Source
+from trio_update.updaters.release.original import Installed, Original, fetch_original
+from trio_update.updaters.space import RESERVE
 
 _OURS = "the engine gives an updater what the same updater made"
 
@@ -94,9 +99,25 @@ class ReleaseApp:
         stage = await area.stage(folder / "program" if seen.place.executable else folder)
         source = self._source(seen, goal, report)
         obtained = await source.obtain(goal, stage)
-        builder = Builder(self.config, seen, stage, source, area, since)
+        original = None if in_place else await self._original(seen, obtained.version, source, stage / "original")
+        builder = Builder(self.config, seen, stage, source, area, since, original)
         version, effects = await in_thread(builder.make, obtained, in_place)
         return Prepared(old, Target(version, digest=f"sha256:{obtained.sha256}"), effects=tuple(effects))
+
+    async def _original(self, seen: Look, wanted: str, source: Source, folder: Path) -> Original | None:
+        """What the installed version brought, if somebody else installed it; ``None`` also when it cannot be had."""
+        if seen.info is None or not await in_thread(needs_original, seen, wanted):
+            return None
+        limit = await in_thread(durable.free_bytes, folder.parent) - RESERVE
+        executable, asset_name = seen.place.executable, seen.info.asset_name
+        installed = Installed(self.config.name, source.repo, seen.info.version, asset_name, executable)
+        original = await fetch_original(
+            installed, self.forge, self.tools.http, folder, limit=max(limit, 0), report=source.report
+        )
+        if original is None:
+            # What came of the download takes room, which is needed to keep everything.
+            await in_thread(durable.remove_tree, folder)
+        return original
 
     def _source(self, seen: Look, goal: Goal, report: Report) -> Source:
         spare = {seen.info.version} if seen.info is not None else set()
