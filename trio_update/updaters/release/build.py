@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trio_update.errors import OperationFailed, Refused
-from trio_update.host.archive.extract import Archive, BadArchive, read_archive
+from trio_update.host.archive.extract import Archive, BadArchive, read_archive, read_entry
 from trio_update.host.files import durable
 from trio_update.host.files.durable import translated
 from trio_update.model import Unknown
@@ -24,7 +24,15 @@ from trio_update.updaters.release.files import (
     make_program,
     unpack,
 )
-from trio_update.updaters.release.info import RELEASE_INFO, NoReleaseInfo, read_release_info, with_version
+from trio_update.updaters.release.info import (
+    LARGEST,
+    RELEASE_INFO,
+    NoReleaseInfo,
+    other_repository,
+    read_release_info,
+    with_users_asset,
+    with_version,
+)
 from trio_update.updaters.release.keep import PACKED, Keeper
 from trio_update.updaters.release.kind import ReleaseConfig
 from trio_update.updaters.release.look import Look, Place, persistent_of, wanted_of
@@ -83,13 +91,14 @@ class Builder:
         tree = self.stage / "tree"
         self.source.tell(f"Unpacking {obtained.name}")
         unpack(archive, tree, obtained.name)
-        version = self._final_version(tree, obtained.version)
+        version = self._final_version(tree, obtained)
         if not in_place:
             self._refuse_new_dependencies(tree, version)
         shelved = list(make_ready(obtained, version, self.turn))
         brought = archive if in_place else self._brought(version, archive)
         persistent: tuple[bytes, ...] = ()
         if self.seen.exists:
+            self._keep_asset_name(tree, brought)
             adopt(tree, self.live)
             persistent = persistent_of(self.config, self.live)
             shelved += self._keeper.keep_folder(persistent, brought)
@@ -145,13 +154,15 @@ class Builder:
         if why := immovable(self.seen, sight):
             raise OperationFailed(why[0])
 
-    def _final_version(self, tree: Path, tag: str) -> str:
+    def _final_version(self, tree: Path, obtained: Obtained) -> str:
         """What the folder will say its version is; the tag's, even if the authors forgot to write it there."""
+        tag = obtained.version
         try:
-            info = read_release_info(tree, web=self.config.has_old_marks)
+            info = read_release_info(tree, web=self.config.has_old_marks, shown=obtained.name)
         except NoReleaseInfo as error:
-            why = str(error).replace(str(tree), "the archive")
-            raise OperationFailed(f"release {tag} cannot be installed: {why}") from error
+            raise OperationFailed(f"release {tag} cannot be installed: {error}") from error
+        if other := other_repository(info, self.source.repo):
+            self.source.tell(other)
         if same_version(info.version, tag):
             return info.version
         path = tree / RELEASE_INFO
@@ -162,6 +173,17 @@ class Builder:
             content = path.read_bytes()
         durable.write_atomically(path, with_version(content, tag))
         return tag
+
+    def _keep_asset_name(self, tree: Path, brought: Archive | None) -> None:
+        """Let the `asset_name` that the user set outlive the update."""
+        path = tree / RELEASE_INFO
+        new, live = content_of(path), content_of(self.live / RELEASE_INFO)
+        if new is None or live is None:
+            return
+        former = None if brought is None else read_entry(brought, RELEASE_INFO, limit=LARGEST) or b""
+        if (content := with_users_asset(new, live, former)) != new:
+            self.source.tell(f"Keeping the 'asset_name' that you set in {self.live / RELEASE_INFO}")
+            durable.write_atomically(path, content)
 
     def _refuse_new_dependencies(self, tree: Path, version: str) -> None:
         """What the decision could not know of an archive that was still to be downloaded."""
