@@ -260,6 +260,11 @@ def follows(tag: str, installed: str) -> bool:
     return _text(tag) == _text(installed) or (read is not None and there is not None and read.has_order_with(there))
 
 
+def is_rolling(tag: str) -> bool:
+    """Whether a tag's name counts nothing (``nightly``, ``summer``): what it is of may be another thing each night."""
+    return _read(tag) is None or _text(tag).lower() in _ROLLING
+
+
 def _may_be_released(tag: str, installed: str) -> bool:
     read = _read(tag)
     if read is not None:

@@ -18,7 +18,7 @@ from trio_update.updaters.release.build import Builder, start
 from trio_update.updaters.release.decide import Decider, learn_date, newest, still_theirs
 from trio_update.updaters.release.decision import ReleaseDecision
 from trio_update.updaters.release.goal import Goal
-from trio_update.updaters.release.judge import initial_status, judge, repo_of, unreachable
+from trio_update.updaters.release.judge import initial_status, judge, repo_of, unreachable, with_trouble
 from trio_update.updaters.release.keep import needs_original
 from trio_update.updaters.release.kind import ReleaseConfig, ReleaseStatus
 from trio_update.updaters.release.look import Look, Memory, look
@@ -56,7 +56,7 @@ class ReleaseApp:
         except FileTrouble as error:
             return replace(known, is_valid=False, warnings=(str(error),))
         told = self._memory.take_asked(repo_of(self.config, seen))
-        status = self._judged(seen, known, told or still_theirs(self.config, seen, known))
+        status = await self._judged(seen, known, told or still_theirs(self.config, seen, known))
         if known.unreachable_since is not None:
             return unreachable(status, known.last_error, known.unreachable_since)
         return status
@@ -72,14 +72,20 @@ class ReleaseApp:
             remote = await newest(self.config, self.forge, seen, known, Purpose.REFRESH)
             await learn_date(self.config, self.forge, self._memory, seen, remote, Purpose.REFRESH)
         except OperationFailed as error:
-            status = self._judged(seen, known, still_theirs(self.config, seen, known))
+            status = await self._judged(seen, known, still_theirs(self.config, seen, known))
             return unreachable(status, str(error), known.unreachable_since or self.tools.clock())
-        return replace(self._judged(seen, known, remote), refreshed_at=self.tools.clock())
+        return replace(await self._judged(seen, known, remote), refreshed_at=self.tools.clock())
 
-    def _judged(self, seen: Look, known: ReleaseStatus, remote: RemoteRelease | None) -> ReleaseStatus:
+    async def _judged(self, seen: Look, known: ReleaseStatus, remote: RemoteRelease | None) -> ReleaseStatus:
         installed = seen.info.version if seen.info is not None else ""
         published = self._memory.published(repo_of(self.config, seen), installed)
-        return judge(self.config, seen, known, remote, debug=self.tools.debug, published=published)
+        status = judge(self.config, seen, known, remote, debug=self.tools.debug, published=published)
+        return with_trouble(status, await self._forges_trouble())
+
+    async def _forges_trouble(self) -> str:
+        """What the app's forge has against the token that is configured for it; that is GitHub's alone."""
+        forges = self.tools.forges
+        return await forges.trouble() if self.forge is forges.forge("") else ""
 
     async def decide(self, request: Request, known: AppStatus, *, fetch: Report | None = None) -> ReleaseDecision:
         assert isinstance(known, ReleaseStatus), _OURS
