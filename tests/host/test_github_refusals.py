@@ -236,9 +236,10 @@ async def test_every_other_answer_has_a_sentence_of_its_own_and_stops_nobody(tmp
         assert len(site.requests) == 2
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("ending", ["\n", "\r\n", ""])
-async def test_a_token_file_may_begin_with_a_byte_order_mark(bench: Bench, ending: str) -> None:
-    bench.use_token().write_bytes(b"\xef\xbb\xbf" + TOKEN.encode() + ending.encode())
+async def test_a_token_file_may_begin_with_a_byte_order_mark(bench: Bench, ending: str, encoding: str) -> None:
+    bench.use_token().write_bytes((TOKEN + ending).encode(encoding))
     async with bench.forges() as forges:
         await refresh(forges.forge(""))
     assert bench.github.asked("api")[0].headers["authorization"] == f"Bearer {TOKEN}"

@@ -130,3 +130,16 @@ async def test_what_the_user_added_to_a_build_is_saved(nightly: Nightly) -> None
         nightly.rebuild(3)
         await manager.upgrade(NAME, who="test")
     assert set(nightly.saved()) == {"files/mine.txt", "files/build", "files/index.html"}
+
+
+async def test_a_build_with_its_date_in_the_name_of_the_file(nightly: Nightly) -> None:
+    if nightly.kind == "executable":
+        return
+    for number in (1, 2, 3):
+        nightly.forget("nightly")
+        content = nightly.built(number).content
+        nightly.publish("nightly", SimAsset(name=f"app-2026010{number}.zip", content=content), prerelease=True)
+        async with nightly.manager(channel=Channel.BETA) as (manager, _):
+            assert (status_of(manager).remote_version == "nightly") == (number == 1)
+            await manager.upgrade(NAME, who="test")
+            assert nightly.number == number

@@ -41,9 +41,10 @@ def is_other_asset(asset: Asset, *, sha256: str, size: int, updated: str = "") -
 
 
 def was_replaced(asset: Asset, before: Asset) -> bool:
-    """Whether an ``asset`` is another one than it was ``before``, as far as the forge tells."""
-    if asset.name != before.name:
-        return False
+    """Whether an ``asset`` is another one than it was ``before``, as far as the forge tells.
+
+    Its name tells nothing: builds of each night often have their date in it.
+    """
     if not before.digest:
         asset = replace(asset, digest="")
     size = before.size if before.size is not None else asset.size or 0
