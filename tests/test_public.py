@@ -46,7 +46,7 @@ def test_it_is_what_applications_need_and_not_everything() -> None:
 
 
 def public_modules() -> list[str]:
-    return re.findall(r":mod:`(trio_update\.[a-z_.]+)`", trio_update.__doc__ or "")
+    return re.findall(r":mod:`~?(trio_update\.[a-z_.]+)`", trio_update.__doc__ or "")
 
 
 def test_the_other_public_modules_say_what_is_public() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from packaging.version import Version
 
 from trio_update.cli.views import AppView, State, state_of
-from trio_update.versions import GitVersion, Stage, inferred, is_newer, read_description, read_tag
+from trio_update.versions import GitVersion, Stage, inferred, is_newer, is_rolling, read_description, read_tag
 
 RISING = (
     "nightly-2",  # no version: nothing is known of its age
@@ -117,3 +117,15 @@ def test_real_descriptions(tmp_path: Path) -> None:
     described = read_description(describe())
     assert described is not None
     assert (described.tag, described.count, described.inferred) == ("v1.0-5-gabcd", 1, False)
+
+
+@pytest.mark.parametrize("tag", ["nightly", "Latest", "continuous-build", "summer", "v2-nightly", "v1.0.0-dev", "beta"])
+def test_what_counts_no_builds_is_rolling(tag: str) -> None:
+    assert is_rolling(tag)
+
+
+@pytest.mark.parametrize(
+    "tag", ["v1.0.0", "1.3.0-nightly.3", "nightly-2026-01-02", "release-1.10", "v1.0.0-beta", "r9"]
+)
+def test_what_counts_them_is_not(tag: str) -> None:
+    assert not is_rolling(tag)

@@ -260,6 +260,17 @@ def follows(tag: str, installed: str) -> bool:
     return _text(tag) == _text(installed) or (read is not None and there is not None and read.has_order_with(there))
 
 
+def is_rolling(tag: str) -> bool:
+    """Whether a tag's name counts no builds (``nightly``, ``v2-nightly``, ``summer``).
+
+    What it is of may be another thing each night.
+    """
+    read = _read(tag)
+    if read is None or _text(tag).lower() in _ROLLING:
+        return True
+    return bool(read.parts) and read.parts[-1].word in _BUILDS and not tag.strip()[-1].isdigit()
+
+
 def _may_be_released(tag: str, installed: str) -> bool:
     read = _read(tag)
     if read is not None:

@@ -16,7 +16,6 @@ from tests.crash.release_files import (
     MISSING,
     NEWEST,
     OLDEST,
-    PACKABLE,
     PERSISTENT,
     RUINED,
     VERSIONS,
@@ -38,7 +37,6 @@ KINDS = ("web", "zip", "executable")
 class ReleaseOperation:
     """From version ``old`` to ``new``; the user has made ``added`` in the folder, and removed ``missing``.
 
-    ``brings``: what comes with the new version though no release has it, because it was packed with it.
     ``keeps``: the versions on the shelf afterwards.  ``cut_behind``: the call of the operation before a start, and
     what it is about.  The rest is what every operation has.
     """
@@ -52,7 +50,6 @@ class ReleaseOperation:
     keeps: tuple[str, ...]
     added: Tree = field(default_factory=dict)
     missing: frozenset[bytes] = frozenset()
-    brings: Tree = field(default_factory=dict)
     cut: str | None = None
     cut_behind: tuple[str, str] = ("", "")
     forward: bool = False
@@ -68,7 +65,7 @@ class ReleaseOperation:
 
     @property
     def new_tree(self) -> Tree:
-        return self.tree(self.new) | self.brings
+        return self.tree(self.new)
 
     def judge(self, place: Place, world: World) -> ReleaseJudge:
         return ReleaseJudge(place, self)
@@ -106,7 +103,7 @@ def _ways_back() -> tuple[ReleaseOperation, ...]:
     back = (FORMER, OLDEST, _LATER)
     same = (FORMER, FORMER, _LATER)
     return (
-        ReleaseOperation("web-rollback", "web", "web-ours", _ROLLBACK, *back, brings=PACKABLE),
+        ReleaseOperation("web-rollback", "web", "web-ours", _ROLLBACK, *back),
         ReleaseOperation("zip-rollback", "zip", "zip-newest", _ROLLBACK, NEWEST, FORMER, VERSIONS),
         ReleaseOperation("executable-rollback", "executable", "executable-ours", _ROLLBACK, *back),
         # A hard one downloads what is on the shelf again.

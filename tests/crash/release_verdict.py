@@ -15,7 +15,7 @@ import msgspec
 
 from tests.crash.operations import Fault, Kind, State, ask_again, journal_leftovers
 from tests.crash.project import Tree, differences, take
-from tests.crash.release_files import MINE, NEWEST, OLDEST, PACKABLE, asset
+from tests.crash.release_files import MINE, NEWEST, PACKABLE, asset
 from tests.crash.scenes import Place
 from tests.crash.servers import Server
 from trio_update.updaters.release.shelf import Record
@@ -109,7 +109,7 @@ class ReleaseJudge:
         packed = {
             (record.sha256, record.size)
             for folder in former.glob("version-*")
-            if (record := msgspec.json.decode((folder / "record.json").read_bytes(), type=Record)).packed
+            if (record := msgspec.json.decode((folder / "record.json").read_bytes(), type=Record)).is_only_copy
             and record.version not in self.operation.keeps
         }
         asset = self.shelf / ASIDE / "asset"
@@ -158,10 +158,12 @@ class ReleaseJudge:
             )
 
     def _packed(self) -> dict[bytes, bytes]:
-        archive = self.shelf / f"version-{self.operation.old}" / "asset"
-        if self._is_program or not archive.exists():
+        folder = self.shelf / f"version-{self.operation.old}"
+        if self._is_program or not folder.exists():
             return {}
-        with zipfile.ZipFile(archive) as packed:
+        if not msgspec.json.decode((folder / "record.json").read_bytes(), type=Record).packed:
+            return {}
+        with zipfile.ZipFile(folder / "asset") as packed:
             return {name.encode(): packed.read(name) for name in packed.namelist() if not name.endswith("/")}
 
     def untrue(self, status: Mapping[str, Any], state: State) -> Iterator[Fault]:
@@ -177,7 +179,8 @@ class ReleaseJudge:
         if state is State.OLD:
             steps.append((operation.path, operation.new_tree))
         if operation.path.startswith("upgrade"):
-            brings = PACKABLE if operation.old == OLDEST and not self._is_program else {}
+            # Only where the forge could not say what the old version brought.
+            brings = PACKABLE if self._packed() else {}
             steps.append(("rollback?name=app", operation.tree(operation.old) | brings))
         steps.append(("upgrade?name=app", operation.tree(NEWEST)))
         for request, wanted in steps:

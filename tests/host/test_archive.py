@@ -42,7 +42,7 @@ from trio_update.errors import FileTrouble
 from trio_update.host.archive import names as archive_names
 from trio_update.host.archive import pack as archive_pack
 from trio_update.host.archive.directory import judge
-from trio_update.host.archive.extract import Archive, BadArchive, Entry, extract, pack, read_archive
+from trio_update.host.archive.extract import Archive, BadArchive, Entry, extract, pack, read_archive, read_entry
 
 Tree = dict[str, bytes | None]
 """Relative paths; folders are None."""
@@ -731,3 +731,16 @@ def test_an_archive_that_becomes_shorter_while_it_is_read_is_told(
     monkeypatch.setattr("trio_update.host.archive.extract.judge", judged)
     with pytest.raises(BadArchive, match="cut short while it was being read"):
         read_archive(path)
+
+
+@pytest.mark.parametrize("method", [0, DEFLATED])
+def test_one_file_is_read_by_its_name(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "a.zip"
+    path.write_bytes(build(Item(b"folder/", attributes=0o40755 << 16), Item(b"folder/file", DATA, method=method)))
+    archive = read_archive(path)
+    assert read_entry(archive, "folder/file", limit=len(DATA)) == DATA
+    assert read_entry(archive, "folder/file", limit=len(DATA) - 1) is None
+    assert [read_entry(archive, name, limit=1 << 20) for name in ("folder", "folder/", "file", "")] == [None] * 4
+    path.write_bytes(path.read_bytes().replace(b"content ", b"Content ", 1) if method == 0 else bytes(10_000))
+    with pytest.raises(BadArchive):
+        read_entry(archive, "folder/file", limit=1 << 20)

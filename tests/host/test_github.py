@@ -579,12 +579,12 @@ async def test_a_token_that_github_refuses_is_told_by_its_file(bench: Bench) -> 
     async with bench.forges() as forges:
         # Public releases can be had without it.
         assert (await refresh(forges.forge(""))).tag == "v1.0"
-        assert "does not accept the token" in forges.trouble()
-        assert str(file) in forges.trouble()
-        assert "expired" not in forges.trouble().replace("may have expired", "")
+        assert "does not accept the token" in await forges.trouble()
+        assert str(file) in await forges.trouble()
+        assert "expired" not in (await forges.trouble()).replace("may have expired", "")
         file.write_text(TOKEN)
         assert (await refresh(forges.forge(""))).tag == "v1.0"
-        assert forges.trouble() == ""
+        assert await forges.trouble() == ""
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ async def test_who_is_shut_out_by_the_token_asks_once_without_it(
         assert (await refresh(forges.forge(""), repo=OTHER)).tag == "v2.0"
         assert shown_tokens(bench, OTHER) == [True]
         assert forges.budget() == RateLimit(limit=5000, remaining=4998, reset=bench.github.reset)
-        assert forges.trouble() == ""
+        assert await forges.trouble() == ""
     assert message[:20] in caplog.text
     assert "without the token" in caplog.text
     assert TOKEN not in caplog.text
@@ -155,7 +155,7 @@ async def test_a_token_that_is_not_accepted_takes_nothing_away_and_is_told(
         for repo in (REPO, OTHER, REPO):
             await refresh(forges.forge(""), repo=repo)
         assert [request.status for request in bench.github.asked("api")] == [401, 200, 200, 304], "tried once"
-        assert f"does not accept the token of `github_token_file` {file}" in forges.trouble()
+        assert f"does not accept the token of `github_token_file` {file}" in await forges.trouble()
         assert "does not accept the token" in caplog.text
         assert "expired" not in caplog.text.replace("may have expired", "")
         assert forges.budget() == RateLimit(limit=60, remaining=56, reset=bench.github.reset)
@@ -164,7 +164,7 @@ async def test_a_token_that_is_not_accepted_takes_nothing_away_and_is_told(
         assert [request.status for request in bench.github.asked("api")][4:] == [401, 304], "tried again after an hour"
         file.write_text(TOKEN)
         await refresh(forges.forge(""))
-        assert forges.trouble() == ""
+        assert await forges.trouble() == ""
         assert shown_tokens(bench)[-1]
 
 
@@ -236,9 +236,10 @@ async def test_every_other_answer_has_a_sentence_of_its_own_and_stops_nobody(tmp
         assert len(site.requests) == 2
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("ending", ["\n", "\r\n", ""])
-async def test_a_token_file_may_begin_with_a_byte_order_mark(bench: Bench, ending: str) -> None:
-    bench.use_token().write_bytes(b"\xef\xbb\xbf" + TOKEN.encode() + ending.encode())
+async def test_a_token_file_may_begin_with_a_byte_order_mark(bench: Bench, ending: str, encoding: str) -> None:
+    bench.use_token().write_bytes((TOKEN + ending).encode(encoding))
     async with bench.forges() as forges:
         await refresh(forges.forge(""))
     assert bench.github.asked("api")[0].headers["authorization"] == f"Bearer {TOKEN}"

@@ -147,6 +147,11 @@ class ReleaseSite:
         self.github.add(repo, release)
         return release
 
+    def forget(self, version: str) -> None:
+        """Take a release back, so that what it brought cannot be had any more."""
+        releases = self.github.repos[REPO].releases
+        releases[:] = [release for release in releases if release.tag != version]
+
     def install(self, version: str) -> None:
         write_files(self.path, dict(self.files_of(version)))
 

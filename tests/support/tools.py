@@ -17,7 +17,7 @@ class NoForges:
     def budget(self) -> None:
         """Nothing was asked."""
 
-    def trouble(self) -> str:
+    async def trouble(self) -> str:
         return ""
 
 

@@ -13,8 +13,8 @@ from tests.support.releases import behind, photo
 from trio_update.demo.github.server import GitHub
 from trio_update.engine.manager import Manager
 from trio_update.errors import Aborted
-from trio_update.updaters.release import build as release_stage
 from trio_update.updaters.release import files as release_files
+from trio_update.updaters.release import keep as release_keep
 from trio_update.updaters.release import obtain as release_obtain
 
 # What is under way, by the function that does it: what is asked for, and which kind of app it takes.
@@ -52,6 +52,8 @@ async def test_an_abort_in_the_middle_changes_nothing(
             await manager.upgrade("app", who="test")
             site.publish("v3.0.0")
             await manager.refresh(None)
+        else:
+            site.forget("v1.0.0")
 
         def check() -> None:
             if sys._getframe(1).f_code.co_name == function and not reached:
@@ -60,7 +62,7 @@ async def test_an_abort_in_the_middle_changes_nothing(
                 trio.from_thread.run(trio.testing.wait_all_tasks_blocked)
             trio.from_thread.check_cancelled()
 
-        for module in (release_files, release_obtain, release_stage):
+        for module in (release_files, release_keep, release_obtain):
             monkeypatch.setattr(module, "check_cancelled", check)
         before = photo(site.folder / "apps")
         with pytest.raises(Aborted):

@@ -142,20 +142,20 @@ async def test_the_right_one_of_several_assets(web: ReleaseSite, asset_name: str
     write_files(web.path, {"release_info.json": release_info("v1.0.0", asset=asset_name)})
     async with web.manager() as (manager, _):
         await manager.upgrade("app", who="test")
-        web.expect("v3.0.0")
+        web.expect("v3.0.0", {"release_info.json": release_info("v3.0.0", asset=asset_name)})
 
 
 IN_ARCHIVE: dict[str, tuple[bytes | None, str]] = {
-    "missing": (None, "there is no release_info.json in the archive"),
-    "not JSON": (b"{", "the archive/release_info.json is not JSON"),
-    "a list": (b"[]", "the archive/release_info.json is no JSON object"),
-    "no version": (b'{"project_owner": "ada", "project_name": "app"}', "'version' in the archive/release_info.json"),
+    "missing": (None, "there is no release_info.json in app.zip"),
+    "not JSON": (b"{", "release_info.json of app.zip is not JSON"),
+    "a list": (b"[]", "release_info.json of app.zip is no JSON object"),
+    "no version": (b'{"project_owner": "ada", "project_name": "app"}', "'version' in release_info.json of app.zip"),
     "version is a number": (
         b'{"project_owner": "ada", "project_name": "app", "version": 3}',
-        "'version' in the archive/release_info.json",
+        "'version' in release_info.json of app.zip",
     ),
-    "asset is a path": (release_info("v3.0.0", asset="../tool"), "'asset_name' in the archive/release_info.json"),
-    "too large": (release_info("v3.0.0", more="x" * 70_000), "the archive/release_info.json is larger than"),
+    "asset is a path": (release_info("v3.0.0", asset="../tool"), "'asset_name' in release_info.json of app.zip"),
+    "too large": (release_info("v3.0.0", more="x" * 70_000), "release_info.json of app.zip is larger than"),
 }
 
 
@@ -175,7 +175,7 @@ async def test_an_archive_that_does_not_say_what_it_is(site: ReleaseSite, case: 
 async def test_an_archive_with_a_folder_for_its_release_info(web: ReleaseSite) -> None:
     web.publish("v3.0.0", SimAsset(name="app.zip", content=make_zip({"release_info.json/x": b"", "index.html": b""})))
     async with web.manager() as (manager, _):
-        await web.expect_failure(manager, "release v3.0.0 cannot be installed", "the archive/release_info.json")
+        await web.expect_failure(manager, "release v3.0.0 cannot be installed", "release_info.json of app.zip")
 
 
 @pytest.mark.parametrize("site", ["web", "zip"], indirect=True)

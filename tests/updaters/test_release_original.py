@@ -51,6 +51,7 @@ async def test_the_users_files_are_those_that_the_release_did_not_bring(web: Rel
     (web.path / "link").symlink_to("/etc/passwd")
     found, told = await fetch(web, version)
     assert found is not None
+    assert found.archive is not None
     assert (found.release.tag, found.asset.name, found.archive.name) == ("v1.0.0", "app.zip", "app.zip")
     assert "what v1.0.0 brought" in told
     assert users_own(web.path, found.archive, leave_out=MARKS) == (b"assets/mine", b"index.html", b"link", b"mine.txt")
@@ -59,6 +60,7 @@ async def test_the_users_files_are_those_that_the_release_did_not_bring(web: Rel
 async def test_in_a_folder_as_it_was_brought_nothing_is_the_users(web: ReleaseSite) -> None:
     found, _ = await fetch(web)
     assert found is not None
+    assert found.archive is not None
     assert users_own(web.path, found.archive, leave_out=()) == ()
     # Of another version everything that differs is.
     write_files(web.path, dict(content_of("v2.0.0")))

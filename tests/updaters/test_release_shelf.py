@@ -19,7 +19,14 @@ def shelf(tmp_path: Path) -> Shelf:
 
 
 def ready(
-    shelf: Shelf, version: str, *, used: int = 0, content: bytes | None = None, name: str = "new", packed: bool = False
+    shelf: Shelf,
+    version: str,
+    *,
+    used: int = 0,
+    content: bytes | None = None,
+    name: str = "new",
+    packed: bool = False,
+    saved: bool = False,
 ) -> Path:
     """A folder with an asset and its record, as a job makes it before the switch."""
     folder = shelf.path.with_name(name)
@@ -27,7 +34,9 @@ def ready(
     data = version.encode("utf-8", "surrogatepass") if content is None else content
     (folder / "asset").write_bytes(data)
     digest = hashlib.sha256(data).hexdigest()
-    record = Record(version=version, asset_name="app.zip", sha256=digest, size=len(data), used=used, packed=packed)
+    record = Record(
+        version=version, asset_name="app.zip", sha256=digest, size=len(data), used=used, packed=packed, saved=saved
+    )
     write_record(folder, record)
     return folder
 
@@ -254,11 +263,8 @@ def test_the_only_copy_of_the_users_files_is_set_aside_and_not_removed(
 
 
 def test_what_was_saved_elsewhere_is_removed_like_any_version(shelf: Shelf) -> None:
-    shelf.put(ready(shelf, "v0", packed=True), "v0")
+    shelf.put(ready(shelf, "v0", packed=True, saved=True), "v0")
     fill(shelf, "v1")
-    shelf.mark_saved("v9")
-    shelf.mark_saved("v0")
-    assert found(shelf, "v0").record.saved
     shelf.prune("v1", 0)
     assert (names(shelf), list(shelf.path.glob("yours-*"))) == (["v1"], [])
 

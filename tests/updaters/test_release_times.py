@@ -45,6 +45,7 @@ def etag(path: Path) -> str:
 
 async def test_a_web_server_sees_that_a_page_of_the_same_size_is_another(web: ReleaseSite) -> None:
     web.github.repos["ada/app"].releases.clear()
+    web.publish("v1.0.0")
     web.publish("v2.0.0", reproducible("v2.0.0"))
     page, tags, before = web.path / "index.html", [], time.time()
     async with web.manager() as (manager, _):

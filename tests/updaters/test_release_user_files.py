@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import stat
@@ -10,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.releases import ACTIONS, ReleaseSite, behind, content_of, photo, said, tree
+from tests.support.releases import ACTIONS, ReleaseSite, behind, content_of, photo, program_of, said, status_of, tree
 from trio_update.config import HealthCheck
 from trio_update.demo.github.server import GitHub, SimAsset
 from trio_update.errors import OperationFailed
-from trio_update.updaters.release.shelf import Shelf
+from trio_update.updaters.release.shelf import Record, Shelf, write_record
 
 LONG_AGO = 1_000_000_000
 ODD = os.fsdecode(b"caf\xe9.txt")
@@ -123,8 +124,52 @@ async def test_what_took_the_place_of_a_folder_is_saved(app: ReleaseSite) -> Non
     assert (app.path / "assets" / "same.svg").is_file()
 
 
+@pytest.mark.parametrize("known", ["packed before", "not packed"])
+async def test_of_a_folder_that_somebody_else_installed_what_is_the_users_is_saved(
+    app: ReleaseSite, known: str
+) -> None:
+    """By what the release brought, which is the version to go back to."""
+    left = leave_things(app.path)
+    async with app.manager(keep_versions=1) as (manager, listener):
+        if known == "packed before":
+            pack_only_copy(app)
+        await manager.upgrade("app", who="test")
+        app.expect("v2.0.0")
+        assert app.saved() == {f"files/{name}": content for name, content in left.items()}
+        told = said(listener)
+        assert "Fetching what v1.0.0 brought, to tell apart what you added" in told
+        assert f"What you added or changed in {app.path} was saved in " in told
+        asked = len(app.github.requests)
+        await manager.rollback("app", who="test")
+        app.expect("v1.0.0")
+        assert len(app.github.requests) == asked
+        kept = Shelf(app.shelf).find("v1.0.0")
+        assert kept is not None
+        assert (kept.asset.read_bytes(), kept.record.packed) == (app.asset_of("v1.0.0").content, False)
+        assert len(list(app.shelf.glob("yours-*/asset"))) == (known == "packed before")
+        # And so for ever.
+        for version in ("v3.0.0", "v4.0.0", "v5.0.0"):
+            app.publish(version)
+            await manager.refresh(None)
+            await manager.upgrade("app", who="test")
+        app.expect("v5.0.0")
+        assert status_of(manager).kept_versions == ("v4.0.0",)
+    assert app.saved() == {f"files/{name}": content for name, content in left.items()}
+
+
+def pack_only_copy(app: ReleaseSite) -> None:
+    """As versions before this one packed a folder that somebody else had installed, and saved nothing of it."""
+    folder = app.folder / "packed"
+    folder.mkdir()
+    (folder / "asset").write_bytes(b"PK")
+    digest = hashlib.sha256(b"PK").hexdigest()
+    write_record(folder, Record(version="v1.0.0", asset_name="app.zip", sha256=digest, size=2, used=0, packed=True))
+    Shelf(app.shelf).put(folder, "v1.0.0")
+
+
 async def test_the_folder_that_somebody_else_installed_comes_back_whole(app: ReleaseSite) -> None:
-    """Nobody knows what of it is the release's: all of it is kept, with modes, times and empty folders."""
+    """Nobody knows what of it is the release's: all of it is saved, and kept with modes, times and empty folders."""
+    app.forget("v1.0.0")
     left = leave_things(app.path)
     (app.path / "script").write_bytes(b"#!/bin/sh\n")
     (app.path / "script").chmod(0o755)
@@ -134,13 +179,19 @@ async def test_the_folder_that_somebody_else_installed_comes_back_whole(app: Rel
     (app.path / "__pycache__").mkdir()
     for name in ("script", "plain", "run.sh"):
         os.utime(app.path / name, (LONG_AGO, LONG_AGO))
-    before = tree(app.path)
+    whole = tree(app.path)
+    before = dict(whole)
+    # What no archive can hold.
     aside = {name: before.pop(name) for name in (ODD, "link", "dangling", "to-folder")}
     async with app.manager(keep_versions=0) as (manager, listener):
         await manager.upgrade("app", who="test")
         app.expect("v2.0.0")
-        assert app.saved() == {f"files/{name}": content for name, content in aside.items()}
-        assert "caf\\xe9.txt" in said(listener), "what no archive can hold"
+        assert app.saved() == {f"files/{name}": content for name, content in whole.items()}
+        (saved,) = (app.data_path / "trio_update" / "saved").glob("*/files/script")
+        assert (stat.S_IMODE(saved.stat().st_mode), saved.stat().st_mtime) == (0o755, LONG_AGO)
+        told = said(listener)
+        assert "What v1.0.0 brought cannot be had, so that everything in the folder is kept: " in told
+        assert f"all of it, as it was before this update, was saved in {saved.parent}, and stays there" in told
         asked = len(app.github.requests)
         await manager.rollback("app", who="test")
         assert len(app.github.requests) == asked
@@ -150,6 +201,50 @@ async def test_the_folder_that_somebody_else_installed_comes_back_whole(app: Rel
     modes = {name: stat.S_IMODE((app.path / name).stat().st_mode) for name in ("script", "plain", "run.sh", "mine.txt")}
     assert modes == {"script": 0o755, "plain": 0o644, "run.sh": 0o755, "mine.txt": 0o755}
     assert {(app.path / name).stat().st_mtime for name in ("script", "plain", "run.sh", "mine.txt")} == {LONG_AGO}
+
+
+async def test_what_is_saved_outlives_all_that_is_kept(app: ReleaseSite) -> None:
+    """The third update removes the version that was packed, and an hour of a full disk whatever is left."""
+    app.forget("v1.0.0")
+    left = leave_things(app.path)
+    async with app.manager(keep_versions=1) as (manager, _):
+        for version in ("v2.0.0", "v3.0.0", "v4.0.0"):
+            app.publish(version)
+            await manager.refresh(None)
+            await manager.upgrade("app", who="test")
+        assert status_of(manager).kept_versions == ("v3.0.0",)
+    assert not list(app.shelf.glob("yours-*"))
+    Shelf(app.shelf).make_room(app.shelf, 1 << 62, frozenset())
+    assert not list(app.shelf.glob("version-*"))
+    assert {f"files/{name}": content for name, content in left.items()}.items() <= app.saved().items()
+
+
+async def test_what_cannot_be_saved_is_not_replaced(app: ReleaseSite) -> None:
+    app.forget("v1.0.0")
+    leave_things(app.path)
+    async with app.manager() as (manager, _):
+        (app.data_path / "trio_update" / "saved").write_bytes(b"in the way")
+        await app.expect_failure(manager, "trio_update/saved")
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("changed", [True, False])
+async def test_a_program_that_somebody_else_installed_is_known_by_its_release(
+    executable: ReleaseSite, known: bool, changed: bool
+) -> None:
+    mine = b"#!/bin/sh\necho mine\n" if changed else program_of("v1.0.0")
+    (executable.path / "tool").write_bytes(mine)
+    if not known:
+        executable.forget("v1.0.0")
+    async with executable.manager() as (manager, _):
+        await manager.upgrade("app", who="test")
+        executable.expect("v2.0.0")
+        assert executable.saved() == ({} if known and not changed else {"files/tool": mine})
+        await manager.rollback("app", who="test")
+        assert (executable.path / "tool").read_bytes() == (program_of("v1.0.0") if known else mine)
+    kept = Shelf(executable.shelf).find("v1.0.0")
+    assert kept is not None
+    assert (kept.record.packed, kept.record.saved) == (not known, not known)
 
 
 @pytest.mark.parametrize("act", ACTIONS)
@@ -179,6 +274,7 @@ async def test_a_program_that_somebody_else_installed_and_changed_is_saved_by_a_
 
 
 async def test_it_comes_back_as_it_was_left_the_last_time(app: ReleaseSite) -> None:
+    app.forget("v1.0.0")
     (app.path / "mine.txt").write_bytes(b"first")
     async with app.manager() as (manager, _):
         for content in (b"second", b"third"):
@@ -188,11 +284,13 @@ async def test_it_comes_back_as_it_was_left_the_last_time(app: ReleaseSite) -> N
         await manager.upgrade("app", who="test")
         await manager.rollback("app", who="test")
     app.expect("v1.0.0", {"mine.txt": b"third"})
-    assert not app.saved()
+    saved = (app.data_path / "trio_update" / "saved").glob("*/files/mine.txt")
+    assert sorted(path.read_bytes() for path in saved) == [b"first", b"second", b"third"]
 
 
-async def test_a_damaged_archive_tells_nothing_about_the_folder(app: ReleaseSite) -> None:
-    """Then it is kept as a whole, as one that somebody else installed."""
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_damaged_archive_tells_nothing_about_the_folder(app: ReleaseSite, known: bool) -> None:
+    """Then it is as one that somebody else installed: the archive is fetched again, or all of it is kept."""
     async with app.manager() as (manager, _):
         await manager.upgrade("app", who="test")
         (app.path / "mine.txt").write_bytes(b"mine")
@@ -201,10 +299,14 @@ async def test_a_damaged_archive_tells_nothing_about_the_folder(app: ReleaseSite
         kept.asset.write_bytes(b"damaged")
         app.publish("v3.0.0")
         await manager.refresh(None)
+        if not known:
+            app.forget("v2.0.0")
         await manager.upgrade("app", who="test")
         app.expect("v3.0.0")
+        assert app.saved()["files/mine.txt"] == b"mine"
+        assert len(app.saved()) == (1 if known else 1 + len(content_of("v2.0.0")))
         await manager.rollback("app", who="test")
-    app.expect("v2.0.0", {"mine.txt": b"mine"})
+    app.expect("v2.0.0", {} if known else {"mine.txt": b"mine"})
 
 
 async def test_a_link_of_the_same_length_is_no_file_of_the_release(app: ReleaseSite) -> None:

@@ -208,7 +208,7 @@ OURS = {
     "GitStatus": {"detected_type", "current_hash", "remote_hash", "remote_alias", "remote_url", "recovery_url"},
     "Unknown": {"reason"},  # written as `?`
 }
-NOT_SENT = {"remote"}
+NOT_SENT = {"remote", "assumed"}
 
 
 def parts_of(annotation: Any) -> Iterator[Any]:

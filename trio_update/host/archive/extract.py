@@ -103,6 +103,18 @@ def extract(
                     unpacker.unpack(entry, name, folders.enter(parent))
 
 
+def read_entry(archive: Archive, name: str, *, limit: int) -> bytes | None:
+    """The content of one file; ``None`` when there is none of that ``name``, or it has more than ``limit`` bytes.
+
+    Raises: BadArchive, FileTrouble.
+    """
+    entry = next((one for one in archive.entries if one.name == name and not one.is_dir), None)
+    if entry is None or entry.size > limit:
+        return None
+    with _opened(archive.path, archive.name) as source:
+        return b"".join(_Unpacker(archive, source, False, lambda: None).pieces(entry))
+
+
 @contextlib.contextmanager
 def _opened(path: Path, name: str) -> Iterator[int]:
     with translated("open", path):
@@ -166,21 +178,26 @@ class _Unpacker:
     def unpack(self, entry: Entry, name: str, parent: int) -> None:
         descriptor = os.open(name, _NEW_FILE, 0o600, dir_fd=parent)
         try:
-            crc = size = 0
-            for piece in self._inflated(entry) if entry.deflated else self._packed(entry):
-                size += len(piece)
-                crc = zlib.crc32(piece, crc)
+            for piece in self.pieces(entry):
                 _write(descriptor, piece)
                 self._check()
-            if size != entry.size:
-                raise self._bad(entry, f"holds {size:,} bytes instead of the {entry.size:,} it announces")
-            if crc != entry.crc:
-                raise self._bad(entry, f"has the checksum {crc:08x} instead of {entry.crc:08x}: it is damaged")
             os.fchmod(descriptor, 0o755 if entry.executable else 0o644)
             if self._keep_times:
                 os.utime(descriptor, (entry.modified, entry.modified))
         finally:
             os.close(descriptor)
+
+    def pieces(self, entry: Entry) -> Iterator[bytes]:
+        """The content; raises BadArchive in the end when it is not what the entry announces."""
+        crc = size = 0
+        for piece in self._inflated(entry) if entry.deflated else self._packed(entry):
+            size += len(piece)
+            crc = zlib.crc32(piece, crc)
+            yield piece
+        if size != entry.size:
+            raise self._bad(entry, f"holds {size:,} bytes instead of the {entry.size:,} it announces")
+        if crc != entry.crc:
+            raise self._bad(entry, f"has the checksum {crc:08x} instead of {entry.crc:08x}: it is damaged")
 
     def _packed(self, entry: Entry, piece: int = _PIECE_OUT) -> Iterator[bytes]:
         at, left = entry.data_offset, entry.packed_size

@@ -36,11 +36,18 @@ class Access:
         if not token:
             self.trouble = ""
             return ("",)
-        refused = self._refused.get(digest_of(token))
-        if refused is not None and 0 <= self.clock() - refused < REPOSE:
+        if self._is_refused(token):
             return ("",)
         self.trouble = ""
         return (token, "") if self._seen_with.get((digest_of(token), place), True) else ("",)
+
+    def trouble_with(self, token: str) -> str:
+        """Why ``token`` is not used; empty when it is."""
+        return self.trouble if self._is_refused(token) else ""
+
+    def _is_refused(self, token: str) -> bool:
+        refused = self._refused.get(digest_of(token)) if token else None
+        return refused is not None and 0 <= self.clock() - refused < REPOSE
 
     def worth_another(self, token: str, place: str, denied: Denied) -> bool:
         """Whether to ask again as nobody.

@@ -90,6 +90,13 @@ class Api:
         async with self.turn:
             self.budget = await self._budget(token)
 
+    async def trouble(self) -> str:
+        """Why the token that is configured now is not used; empty when it is, or cannot even be read."""
+        try:
+            return self.access.trouble_with(await self._token())
+        except OperationFailed:
+            return ""
+
     async def ask(self, path: str, kind: type[T], *, purpose: Purpose, missing: str) -> T:
         """What is at ``path`` below the base, of the right shape.
 

@@ -65,5 +65,8 @@ class Forges(Protocol):
     def budget(self) -> RateLimit | None:
         """GitHub's rate limit as its last answer told it; ``None`` before the first."""
 
-    def trouble(self) -> str:
-        """Why GitHub is asked without the configured token at present; empty when it is asked with it."""
+    async def trouble(self) -> str:
+        """Why GitHub is asked without the configured token at present; empty when it is asked with it.
+
+        Sends no request: a token that was replaced meanwhile is no trouble until it is refused, too.
+        """

@@ -97,8 +97,8 @@ class _Forges:
         budget = self.github.api.budget
         return None if budget is None else budget.seen
 
-    def trouble(self) -> str:
-        return self.github.api.access.trouble
+    async def trouble(self) -> str:
+        return await self.github.api.trouble()
 
 
 class _Undecided:

@@ -60,7 +60,10 @@ class TokenFile:
 
     def _judged(self, content: bytes) -> str:
         # What the exceptions of decoding and matching would quote is secret: none of them is let out.
-        text = content.removeprefix(codecs.BOM_UTF8).decode("ascii", "replace").strip()
+        # What `echo … > file` writes in shells of Windows.
+        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        plain = content.decode("utf-16", "replace").encode() if wide else content.removeprefix(codecs.BOM_UTF8)
+        text = plain.decode("ascii", "replace").strip()
         if not text:
             raise self._bad("it is empty")
         if len(content) > _LONGEST or _TOKEN.fullmatch(text) is None:

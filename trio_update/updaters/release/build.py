@@ -9,43 +9,47 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trio_update.errors import OperationFailed, Refused
-from trio_update.host.archive.extract import Archive, BadArchive, pack, read_archive
+from trio_update.host.archive.extract import Archive, BadArchive, read_archive, read_entry
 from trio_update.host.files import durable
 from trio_update.host.files.durable import translated
 from trio_update.model import Unknown
 from trio_update.text import named
 from trio_update.updaters.base import WorkArea
-from trio_update.updaters.release.compare import compare
 from trio_update.updaters.release.decision import Sight, immovable, refuse_lists
 from trio_update.updaters.release.effects import Shelve, Switch
 from trio_update.updaters.release.files import (
     adopt,
     content_of,
-    copy_file,
     describe,
     make_program,
-    record_packed,
-    save_aside,
-    size_of,
     unpack,
 )
-from trio_update.updaters.release.info import RELEASE_INFO, NoReleaseInfo, read_release_info, with_version
+from trio_update.updaters.release.info import (
+    LARGEST,
+    RELEASE_INFO,
+    NoReleaseInfo,
+    other_repository,
+    read_release_info,
+    with_users_asset,
+    with_version,
+)
+from trio_update.updaters.release.keep import PACKED, Keeper
 from trio_update.updaters.release.kind import ReleaseConfig
-from trio_update.updaters.release.look import MARKS, Look, Place, persistent_of, wanted_of
-from trio_update.updaters.release.obtain import Obtained, Source, check_cancelled, make_ready
+from trio_update.updaters.release.look import Look, Place, persistent_of, wanted_of
+from trio_update.updaters.release.obtain import Obtained, Source, make_ready
+from trio_update.updaters.release.original import Original
 from trio_update.updaters.release.persistent import brought_files, carry_persistent, folders_of_others, mounts_inside
 from trio_update.updaters.release.shelf import next_turn
 from trio_update.updaters.space import Disk
 from trio_update.versions import same_version
-
-PACKED = "packed"
 
 
 @dataclass(frozen=True)
 class Builder:
     """Makes the new version of one app in ``stage``, a folder that exists.
 
-    Blocking throughout, for one thread; what takes long looks whether the job was aborted.
+    ``original``: what the installed version brought, where it had to be fetched to know.  Blocking throughout, for one
+    thread; what takes long looks whether the job was aborted.
     """
 
     config: ReleaseConfig
@@ -54,6 +58,11 @@ class Builder:
     source: Source
     area: WorkArea
     since: float
+    original: Original | None = None
+
+    @property
+    def _keeper(self) -> Keeper:
+        return Keeper(self.seen, self.stage, self.area.saved_folder, self.source, self.original)
 
     @property
     def place(self) -> Place:
@@ -82,15 +91,17 @@ class Builder:
         tree = self.stage / "tree"
         self.source.tell(f"Unpacking {obtained.name}")
         unpack(archive, tree, obtained.name)
-        version = self._final_version(tree, obtained.version)
+        version = self._final_version(tree, obtained)
         if not in_place:
             self._refuse_new_dependencies(tree, version)
         shelved = list(make_ready(obtained, version, self.turn))
+        brought = archive if in_place else self._brought(version, archive)
         persistent: tuple[bytes, ...] = ()
         if self.seen.exists:
+            self._keep_asset_name(tree, brought)
             adopt(tree, self.live)
             persistent = persistent_of(self.config, self.live)
-            shelved += self._save_what_goes(persistent, archive if in_place else None)
+            shelved += self._keeper.keep_folder(persistent, brought)
             left_out = carry_persistent(self.live, tree, persistent)
             if left_out:
                 names = named(tuple(os.fsdecode(path) for path in left_out))
@@ -114,14 +125,17 @@ class Builder:
         live = self.live / info.asset_name
         for warning in make_program(obtained.asset, program, live):
             self.source.tell(warning)
-        self._save_program(live, info.version, obtained)
         version = info.version if same_version(info.version, obtained.version) else obtained.version
         describe(self.live / RELEASE_INFO, described, version)
         shelved = list(make_ready(obtained, version, self.turn))
-        if version != info.version and all(kept.record.version != info.version for kept in self.seen.kept):
-            shelved += self._keep_program(live, info.version, info.asset_name)
+        shelved += self._keeper.keep_program(live, obtained)
         switches = [self._switch(self.live / staged.name, staged, ()) for staged in (program, described)]
         return version, (*switches, self._shelve(shelved, version, old_tree=""))
+
+    def _brought(self, version: str, archive: Archive) -> Archive | None:
+        """What the installed version brought.  Where it is the wanted one it brought no more than that."""
+        installed = self.seen.info.version if self.seen.info is not None else ""
+        return self._keeper.archive() or (archive if same_version(installed, version) else None)
 
     def _judge(self, obtained: Obtained) -> Archive:
         try:
@@ -140,13 +154,15 @@ class Builder:
         if why := immovable(self.seen, sight):
             raise OperationFailed(why[0])
 
-    def _final_version(self, tree: Path, tag: str) -> str:
+    def _final_version(self, tree: Path, obtained: Obtained) -> str:
         """What the folder will say its version is; the tag's, even if the authors forgot to write it there."""
+        tag = obtained.version
         try:
-            info = read_release_info(tree, web=self.config.has_old_marks)
+            info = read_release_info(tree, web=self.config.has_old_marks, shown=obtained.name)
         except NoReleaseInfo as error:
-            why = str(error).replace(str(tree), "the archive")
-            raise OperationFailed(f"release {tag} cannot be installed: {why}") from error
+            raise OperationFailed(f"release {tag} cannot be installed: {error}") from error
+        if other := other_repository(info, self.source.repo):
+            self.source.tell(other)
         if same_version(info.version, tag):
             return info.version
         path = tree / RELEASE_INFO
@@ -158,6 +174,17 @@ class Builder:
         durable.write_atomically(path, with_version(content, tag))
         return tag
 
+    def _keep_asset_name(self, tree: Path, brought: Archive | None) -> None:
+        """Let the `asset_name` that the user set outlive the update."""
+        path = tree / RELEASE_INFO
+        new, live = content_of(path), content_of(self.live / RELEASE_INFO)
+        if new is None or live is None:
+            return
+        former = None if brought is None else read_entry(brought, RELEASE_INFO, limit=LARGEST) or b""
+        if (content := with_users_asset(new, live, former)) != new:
+            self.source.tell(f"Keeping the 'asset_name' that you set in {self.live / RELEASE_INFO}")
+            durable.write_atomically(path, content)
+
     def _refuse_new_dependencies(self, tree: Path, version: str) -> None:
         """What the decision could not know of an archive that was still to be downloaded."""
         if not self.seen.exists:
@@ -166,75 +193,6 @@ class Builder:
         if changed := [name for name in lists if content_of(self.live / name) != content_of(tree / name)]:
             refusal = refuse_lists(self.config, version, changed)
             raise Refused(refusal.reason, refusal.message)
-
-    def _save_what_goes(self, persistent: tuple[bytes, ...], same: Archive | None) -> list[tuple[str, str]]:
-        """Save what the user put into the folder or changed there, and nothing else would keep.
-
-        What the installed version's archive is known of is told apart by it; a folder that somebody else installed is
-        packed as a whole.  Returns what has to go to the shelf.
-        """
-        version = self.seen.info.version if self.seen.info is not None else ""
-        archive = same or self._archive_of(version)
-        if archive is not None:
-            leave_out = (*persistent, *MARKS)
-            found = compare(self.live, archive, leave_out=leave_out, check=check_cancelled)
-            self._save_aside((*found.changed, *found.strange))
-            return []
-        return self._pack(version or "unknown", persistent)
-
-    def _archive_of(self, version: str) -> Archive | None:
-        kept = next((one for one in self.seen.kept if one.record.version == version and not one.record.packed), None)
-        if kept is None or not kept.is_whole(check_cancelled):
-            return None
-        return read_archive(kept.asset)
-
-    def _save_aside(self, paths: tuple[bytes, ...]) -> None:
-        if not paths:
-            return
-        aside = self.area.saved_folder / "files"
-        with translated("make", aside):
-            aside.mkdir(parents=True, exist_ok=True)
-        save_aside(self.live, aside, paths)
-        names = named(paths)
-        self.source.tell(f"What you added or changed in {self.live} was saved in {aside}: {names}")
-
-    def _pack(self, version: str, persistent: tuple[bytes, ...]) -> list[tuple[str, str]]:
-        folder = self.stage / PACKED
-        size = size_of(self.live, persistent)
-        self.source.require_space(self.stage, size, f"keeping {version}")
-        self.source.tell(f"Keeping the installed version, {version}, to go back to")
-        asset = folder / "asset"
-        with translated("make", folder):
-            folder.mkdir()
-
-        def is_persistent(path: bytes) -> bool:
-            return path in persistent
-
-        not_packed = pack(self.live, asset, leave_out=is_persistent, check=check_cancelled)
-        self._save_aside(tuple(not_packed))
-        record_packed(folder, version, f"{self.config.name}.zip", self.turn - 1)
-        return [(str(folder), version)]
-
-    def _save_program(self, live: Path, version: str, obtained: Obtained) -> None:
-        """Save a program that its user changed; one of a version that is not known goes to the shelf as it is."""
-        known = {kept.record.sha256 for kept in self.seen.kept if kept.record.version == version}
-        if same_version(version, obtained.version):
-            known.add(obtained.sha256)
-        if not known or durable.inode(live) is None:
-            return
-        if durable.sha256_of(live, check_cancelled) not in known:
-            self._save_aside((os.fsencode(live.name),))
-
-    def _keep_program(self, live: Path, version: str, asset_name: str) -> list[tuple[str, str]]:
-        if durable.inode(live) is None:
-            return []
-        folder = self.stage / PACKED
-        with translated("keep", live):
-            folder.mkdir()
-            # Not linked: who may write to the program must not be able to change what is kept of it.
-            copy_file(live, folder / "asset")
-        record_packed(folder, version, asset_name, self.turn - 1)
-        return [(str(folder), version)]
 
     def _switch(self, live: Path, staged: Path, persistent: tuple[bytes, ...]) -> Switch:
         inode = durable.inode(staged)

@@ -63,6 +63,11 @@ def users_own(
     return tuple(sorted((*found.changed, *found.strange)))
 
 
+def everything(folder: Path, *, leave_out: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """All files and links in ``folder`` but for what programs make by being run.  Raises: FileTrouble."""
+    return tuple(sorted(_strange(os.fsencode(folder), frozenset(), leave_out)))
+
+
 def is_as_packed(root: bytes, path: bytes, entry: Entry, *, deep: bool = True) -> bool | None:
     """Whether the file at ``path`` is the entry's; ``None``: there is none.  Not ``deep``: by its size alone."""
     place = os.path.join(root, path)

@@ -33,7 +33,7 @@ from trio_update.updaters.release.obtain import release_of
 from trio_update.updaters.release.persistent import folders_of_others, mounts_inside
 from trio_update.updaters.release.pick import needs_dates, pick_asset
 from trio_update.updaters.space import RESERVE, Disk, upper_bound
-from trio_update.versions import is_newer, spellings
+from trio_update.versions import is_newer, is_rolling, same_version, spellings
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ class Decider:
             return _Found()
         asset, refusals = self._asset(seen, release)
         repo, installed = repo_of(self.config, seen), seen.info.version if seen.info is not None else ""
-        goal = upgrade_goal(seen, release, asset, self.memory.published(repo, installed))
+        published = self.memory.published(repo, installed)
+        goal = upgrade_goal(seen, release, asset, published, self.known.assumed)
         return _Found(goal, refusals) if goal is not None else _Found(current=True)
 
     async def _newest_or_known(self, seen: Look) -> RemoteRelease | None:
@@ -152,15 +153,19 @@ async def newest(
 ) -> RemoteRelease:
     """The newest release of the app's channel, as the forge tells it.  Raises: OperationFailed."""
     remembered = still_theirs(config, seen, known)
-    if remembered is not None and lacks_asset(config, seen, remembered):
-        # Assets are often uploaded after the release was published, which no probe tells.
+    installed = seen.info.version if seen.info is not None else ""
+    if remembered is not None and (
+        # Assets are often uploaded after the release was published, and those of a nightly build are replaced: no
+        # probe tells of that.
+        lacks_asset(config, seen, remembered) or (is_rolling(installed) and same_version(remembered.tag, installed))
+    ):
         remembered = None
     return await forge.newest(
         repo_of(config, seen),
         prerelease=config.channel is Channel.BETA,
         known=remembered,
         purpose=purpose,
-        installed=seen.info.version if seen.info is not None else "",
+        installed=installed,
     )
 
 

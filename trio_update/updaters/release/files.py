@@ -99,12 +99,14 @@ def save_aside(live: Path, aside: Path, paths: tuple[bytes, ...]) -> None:
 
 
 def record_packed(folder: Path, version: str, asset_name: str, used: int) -> None:
-    """Write the record of what we packed ourselves."""
+    """Write the record of what we packed ourselves, when everything in it is saved elsewhere, too."""
     asset = folder / "asset"
     digest = durable.sha256_of(asset, check_cancelled)
     with translated("look at", asset):
         size = asset.stat().st_size
-    record = Record(version=version, asset_name=asset_name, sha256=digest, size=size, used=used, packed=True)
+    record = Record(
+        version=version, asset_name=asset_name, sha256=digest, size=size, used=used, packed=True, saved=True
+    )
     write_record(folder, record)
 
 

@@ -15,8 +15,8 @@ from trio_update.host.files.durable import translated
 
 RELEASE_INFO = "release_info.json"
 VERSION_FILE = ".version"
-# More than this is no description of a release.
-_LARGEST = 64 * 1024
+LARGEST = 64 * 1024
+"""Bytes: more than this is no description of a release."""
 # A program lies in the same folder as its description and what we keep of it.
 _NO_PROGRAMS = frozenset({".", "..", RELEASE_INFO, ".trio-update"})
 # Web clients that were released without a release_info.json, by the name in their web manifest.
@@ -174,9 +174,9 @@ def _content(path: Path, shown: str) -> bytes | None:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise NoReleaseInfo(f"{shown} is no file")
             with open(descriptor, "rb", closefd=False) as file:
-                content = file.read(_LARGEST + 1)
+                content = file.read(LARGEST + 1)
         finally:
             os.close(descriptor)
-    if len(content) > _LARGEST:
-        raise NoReleaseInfo(f"{shown} is larger than {_LARGEST} bytes")
+    if len(content) > LARGEST:
+        raise NoReleaseInfo(f"{shown} is larger than {LARGEST} bytes")
     return content

@@ -5,12 +5,13 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from trio_update.errors import OperationFailed
-from trio_update.model import Channel, RemoteRelease, Unknown
+from trio_update.model import Asset, Channel, RemoteRelease, Unknown
 from trio_update.text import moment, named
-from trio_update.updaters.release.kind import ReleaseConfig, ReleaseStatus
+from trio_update.updaters.release.goal import is_published_anew, record_of_installed
+from trio_update.updaters.release.kind import Assumed, ReleaseConfig, ReleaseStatus
 from trio_update.updaters.release.look import Look
 from trio_update.updaters.release.pick import is_update, pick_asset
-from trio_update.versions import is_earlier
+from trio_update.versions import is_earlier, same_version
 
 
 def initial_status(config: ReleaseConfig, *, debug: bool) -> ReleaseStatus:
@@ -50,13 +51,19 @@ def judge(
     warnings = (*seen.obstacles, *((seen.broken,) if seen.broken else ()))
     version = seen.info.version if seen.info is not None else Unknown(seen.broken or "; ".join(seen.obstacles))
     kept = tuple(kept.record.version for kept in seen.kept if kept.record.version != version)
+    asset = _asset_of(config, seen, remote)
+    assumed = _assumed(seen, known, remote, asset)
     earlier = [one for one in kept if isinstance(version, str) and is_earlier(one, version)]
     return replace(
         fresh,
         owner=owner,
         repo_name=name,
         version=version,
-        remote_version=_remote_version(version, remote, published),
+        remote_version=(
+            _named_anew(remote, asset)
+            if remote is not None and asset is not None and is_published_anew(seen, remote, asset, assumed)
+            else _remote_version(version, remote, published)
+        ),
         rollback_version=earlier[-1] if earlier else version,
         is_valid=not warnings,
         warnings=warnings,
@@ -64,6 +71,7 @@ def judge(
         remote=remote,
         remote_title=remote.title if remote is not None else "",
         kept_versions=kept,
+        assumed=assumed,
         refreshed_at=known.refreshed_at,
     )
 
@@ -80,6 +88,28 @@ def lacks_asset(config: ReleaseConfig, seen: Look, release: RemoteRelease) -> st
     except OperationFailed as error:
         return str(error)
     return ""
+
+
+def _asset_of(config: ReleaseConfig, seen: Look, release: RemoteRelease | None) -> Asset | None:
+    if release is None or lacks_asset(config, seen, release):
+        return None
+    return pick_asset(release, config.name, seen.info.asset_name if seen.info is not None else "")
+
+
+def _assumed(seen: Look, known: ReleaseStatus, remote: RemoteRelease | None, asset: Asset | None) -> Assumed | None:
+    """What somebody else installed is taken for what its release held when that was first looked at."""
+    if seen.info is None or record_of_installed(seen) is not None:
+        return None
+    if known.assumed is not None and known.assumed.version == seen.info.version:
+        return known.assumed
+    if remote is None or asset is None or not same_version(remote.tag, seen.info.version):
+        return None
+    return Assumed(version=seen.info.version, asset=asset)
+
+
+def _named_anew(release: RemoteRelease, asset: Asset) -> str:
+    """Clients go by names: of two builds with one tag the new one needs another."""
+    return f"{release.tag} ({asset.digest.removeprefix('sha256:')[:8] or asset.updated or f'{asset.size} bytes'})"
 
 
 def _remote_version(version: str | Unknown, remote: RemoteRelease | None, published: float | None) -> str | Unknown:
@@ -106,6 +136,13 @@ def _anomalies(config: ReleaseConfig, seen: Look, remote: RemoteRelease | None, 
     if seen.damage:
         found.append(f"Files are missing or changed, a recovery brings them back: {named(seen.damage)}")
     return found
+
+
+def with_trouble(status: ReleaseStatus, trouble: str) -> ReleaseStatus:
+    """The same, telling why the forge is asked without the token that was configured; the app is no worse for it."""
+    if not trouble:
+        return status
+    return replace(status, anomalies=(*status.anomalies, f"The releases are asked for without a token: {trouble}"))
 
 
 def unreachable(status: ReleaseStatus, why: str, since: float) -> ReleaseStatus:

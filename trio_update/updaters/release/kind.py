@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+import msgspec
+
 from trio_update.config import AppConfig, Table, inner
 from trio_update.config import addresses as net
 from trio_update.config import convert as to
 from trio_update.config.rules import scalar
-from trio_update.model import AppStatus, Channel, Outside, RemoteRelease
+from trio_update.model import AppStatus, Asset, Channel, Outside, RemoteRelease
 from trio_update.updaters.kinds import Kind
 
 if TYPE_CHECKING:
@@ -30,16 +32,26 @@ __all__ = [
 ]
 
 
+class Assumed(msgspec.Struct, frozen=True, kw_only=True):
+    """The asset that an installed ``version`` is taken to have come as."""
+
+    version: Outside
+    asset: Asset
+
+
 class ReleaseStatus(AppStatus, frozen=True, kw_only=True):
     """State of an app that comes as a release's asset (reference: "Net Hosted Status").
 
     ``remote`` is the channel's newest release (not sent to clients, but its title is), ``kept_versions`` can be gone
     back to without a network, oldest first.
+    ``assumed``, for nobody but us: the asset of a version that somebody else installed, as it was when it was first
+    looked at.
     """
 
     remote: RemoteRelease | None = None
     remote_title: Outside = ""
     kept_versions: tuple[Outside, ...] = ()
+    assumed: Assumed | None = None
 
 
 class WebStatus(ReleaseStatus, frozen=True, kw_only=True, tag="web"):

@@ -26,7 +26,10 @@ from trio_update.versions import spellings
 
 @dataclass(frozen=True)
 class Obtained:
-    """An asset that was verified.  ``folder``: what has to go to the shelf, if it isn't there yet."""
+    """An asset that was verified.  ``folder``: what has to go to the shelf, if it isn't there yet.
+
+    ``updated``: when it was uploaded, in the forge's words.
+    """
 
     asset: Path
     version: str
@@ -34,6 +37,7 @@ class Obtained:
     size: int
     sha256: str
     folder: Path | None = None
+    updated: str = ""
 
 
 def check_cancelled() -> None:
@@ -81,7 +85,7 @@ class Source:
             limit=limit,
             report=self.report,
         )
-        return Obtained(target, release.tag, asset.name, done.size, done.sha256, folder)
+        return Obtained(target, release.tag, asset.name, done.size, done.sha256, folder, asset.updated)
 
     def _begin(self, goal: Goal, stage: Path) -> Obtained | None:
         """Make the stage, and take what is kept if it is whole."""
@@ -95,7 +99,9 @@ class Source:
             return None
         record = goal.kept.record
         self.tell(f"{self.config.name}: using {record.version} as it was kept on the disk")
-        return Obtained(goal.kept.asset, record.version, record.asset_name, record.size, record.sha256)
+        return Obtained(
+            goal.kept.asset, record.version, record.asset_name, record.size, record.sha256, updated=record.updated
+        )
 
     def _make_way(self, asset: Asset, folder: Path) -> int:
         """Make room and a folder for a download; the bytes that it may take at most."""
@@ -128,7 +134,14 @@ async def release_of(app: AppName, forge: Forge, repo: str, version: str) -> Rem
 
 
 def record_of(obtained: Obtained, version: str, used: int) -> Record:
-    return Record(version=version, asset_name=obtained.name, sha256=obtained.sha256, size=obtained.size, used=used)
+    return Record(
+        version=version,
+        asset_name=obtained.name,
+        sha256=obtained.sha256,
+        size=obtained.size,
+        used=used,
+        updated=obtained.updated,
+    )
 
 
 def make_ready(obtained: Obtained, version: str, used: int) -> tuple[tuple[str, str], ...]:

@@ -16,18 +16,30 @@ from trio_update.host.http.download import Downloaded, download
 from trio_update.host.threads import in_thread
 from trio_update.model import AppName, Asset, RemoteRelease
 from trio_update.progress import Report
+from trio_update.updaters.release.obtain import Obtained
 from trio_update.updaters.release.pick import pick_asset
 from trio_update.versions import spellings
 
 
 @dataclass(frozen=True)
 class Original:
-    """The asset of the installed version, verified as far as its forge tells a digest.  Nothing of it is unpacked."""
+    """The asset of the installed version, verified as far as its forge tells a digest.  Nothing of it is unpacked.
+
+    ``archive`` is ``None`` for a program.
+    """
 
     release: RemoteRelease
     asset: Asset
     file: Downloaded
-    archive: Archive
+    archive: Archive | None
+
+    @property
+    def obtained(self) -> Obtained:
+        """The same as something for the shelf."""
+        done, asset = self.file, self.asset
+        return Obtained(
+            done.path, self.release.tag, asset.name, done.size, done.sha256, done.path.parent, asset.updated
+        )
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,7 @@ class Installed:
     repo: str
     version: str
     asset_name: str = ""
+    executable: bool = False
 
 
 async def fetch_original(
@@ -65,7 +78,8 @@ async def fetch_original(
             limit=limit,
             report=report,
         )
-        return Original(release, asset, file, await in_thread(_judged, file.path, asset.name))
+        archive = None if installed.executable else await in_thread(_judged, file.path, asset.name)
+        return Original(release, asset, file, archive)
     except FileTrouble:
         raise
     except OperationFailed as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from trio_update.errors import OperationFailed
 from trio_update.model import AppName, Asset, RemoteRelease
 from trio_update.text import named
@@ -36,6 +38,18 @@ def is_other_asset(asset: Asset, *, sha256: str, size: int, updated: str = "") -
     if asset.size is not None and asset.size != size:
         return True
     return bool(asset.updated and updated) and asset.updated != updated
+
+
+def was_replaced(asset: Asset, before: Asset) -> bool:
+    """Whether an ``asset`` is another one than it was ``before``, as far as the forge tells.
+
+    Its name tells nothing: builds of each night often have their date in it.
+    """
+    if not before.digest:
+        asset = replace(asset, digest="")
+    size = before.size if before.size is not None else asset.size or 0
+    sha256 = before.digest.lower().removeprefix("sha256:")
+    return is_other_asset(asset, sha256=sha256, size=size, updated=before.updated)
 
 
 def pick_asset(release: RemoteRelease, app: AppName, asset_name: str) -> Asset:

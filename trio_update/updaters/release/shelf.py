@@ -136,12 +136,6 @@ class Shelf:
         durable.rename(place, aside)
         _log.warning("%s may hold the only copy of files of yours: look through it, then remove it", aside / _ASSET)
 
-    def mark_saved(self, version: str) -> None:
-        """Say that what is the user's in a packed version was saved elsewhere, so that it may be removed."""
-        kept = self.find(version)
-        if kept is not None and kept.record.is_only_copy:
-            write_record(kept.folder, msgspec.structs.replace(kept.record, saved=True))
-
     def mark_used(self, version: str, turn: int) -> None:
         """Say that a version is, or was until now, the installed one."""
         kept = self.find(version)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from msgspec.structs import replace
 
 from trio_update.errors import FileTrouble, OperationFailed
+from trio_update.host.files import durable
 from trio_update.host.forge.base import Forge, Purpose
 from trio_update.host.threads import in_thread
 from trio_update.model import AppStatus, RemoteRelease
@@ -16,10 +18,13 @@ from trio_update.updaters.release.build import Builder, start
 from trio_update.updaters.release.decide import Decider, learn_date, newest, still_theirs
 from trio_update.updaters.release.decision import ReleaseDecision
 from trio_update.updaters.release.goal import Goal
-from trio_update.updaters.release.judge import initial_status, judge, repo_of, unreachable
+from trio_update.updaters.release.judge import initial_status, judge, repo_of, unreachable, with_trouble
+from trio_update.updaters.release.keep import needs_original
 from trio_update.updaters.release.kind import ReleaseConfig, ReleaseStatus
 from trio_update.updaters.release.look import Look, Memory, look
 from trio_update.updaters.release.obtain import Source
+from trio_update.updaters.release.original import Installed, Original, fetch_original
+from trio_update.updaters.space import RESERVE
 
 _OURS = "the engine gives an updater what the same updater made"
 
@@ -51,7 +56,7 @@ class ReleaseApp:
         except FileTrouble as error:
             return replace(known, is_valid=False, warnings=(str(error),))
         told = self._memory.take_asked(repo_of(self.config, seen))
-        status = self._judged(seen, known, told or still_theirs(self.config, seen, known))
+        status = await self._judged(seen, known, told or still_theirs(self.config, seen, known))
         if known.unreachable_since is not None:
             return unreachable(status, known.last_error, known.unreachable_since)
         return status
@@ -67,14 +72,20 @@ class ReleaseApp:
             remote = await newest(self.config, self.forge, seen, known, Purpose.REFRESH)
             await learn_date(self.config, self.forge, self._memory, seen, remote, Purpose.REFRESH)
         except OperationFailed as error:
-            status = self._judged(seen, known, still_theirs(self.config, seen, known))
+            status = await self._judged(seen, known, still_theirs(self.config, seen, known))
             return unreachable(status, str(error), known.unreachable_since or self.tools.clock())
-        return replace(self._judged(seen, known, remote), refreshed_at=self.tools.clock())
+        return replace(await self._judged(seen, known, remote), refreshed_at=self.tools.clock())
 
-    def _judged(self, seen: Look, known: ReleaseStatus, remote: RemoteRelease | None) -> ReleaseStatus:
+    async def _judged(self, seen: Look, known: ReleaseStatus, remote: RemoteRelease | None) -> ReleaseStatus:
         installed = seen.info.version if seen.info is not None else ""
         published = self._memory.published(repo_of(self.config, seen), installed)
-        return judge(self.config, seen, known, remote, debug=self.tools.debug, published=published)
+        status = judge(self.config, seen, known, remote, debug=self.tools.debug, published=published)
+        return with_trouble(status, await self._forges_trouble())
+
+    async def _forges_trouble(self) -> str:
+        """What the app's forge has against the token that is configured for it; that is GitHub's alone."""
+        forges = self.tools.forges
+        return await forges.trouble() if self.forge is forges.forge("") else ""
 
     async def decide(self, request: Request, known: AppStatus, *, fetch: Report | None = None) -> ReleaseDecision:
         assert isinstance(known, ReleaseStatus), _OURS
@@ -94,9 +105,25 @@ class ReleaseApp:
         stage = await area.stage(folder / "program" if seen.place.executable else folder)
         source = self._source(seen, goal, report)
         obtained = await source.obtain(goal, stage)
-        builder = Builder(self.config, seen, stage, source, area, since)
+        original = None if in_place else await self._original(seen, obtained.version, source, stage / "original")
+        builder = Builder(self.config, seen, stage, source, area, since, original)
         version, effects = await in_thread(builder.make, obtained, in_place)
         return Prepared(old, Target(version, digest=f"sha256:{obtained.sha256}"), effects=tuple(effects))
+
+    async def _original(self, seen: Look, wanted: str, source: Source, folder: Path) -> Original | None:
+        """What the installed version brought, if somebody else installed it; ``None`` also when it cannot be had."""
+        if seen.info is None or not await in_thread(needs_original, seen, wanted):
+            return None
+        limit = await in_thread(durable.free_bytes, folder.parent) - RESERVE
+        executable, asset_name = seen.place.executable, seen.info.asset_name
+        installed = Installed(self.config.name, source.repo, seen.info.version, asset_name, executable)
+        original = await fetch_original(
+            installed, self.forge, self.tools.http, folder, limit=max(limit, 0), report=source.report
+        )
+        if original is None:
+            # What came of the download takes room, which is needed to keep everything.
+            await in_thread(durable.remove_tree, folder)
+        return original
 
     def _source(self, seen: Look, goal: Goal, report: Report) -> Source:
         spare = {seen.info.version} if seen.info is not None else set()

@@ -18,7 +18,7 @@ from trio_update.events import JobMessage, Notice
 from trio_update.model import FROM_OUTSIDE, AppStatus, JobRecord, JobView, Plan, Status, Unknown
 
 # What an app needs to remember of its remote: with the release notes it can be longer than everything else together.
-_NOT_SENT = frozenset({"remote"})
+_NOT_SENT = frozenset({"remote", "assumed"})
 
 _STATUSES_KEPT = 4
 _FRAMES_KEPT = 32
