@@ -85,6 +85,22 @@ async def test_an_installed_version_that_could_not_be_kept_stays(small: Small) -
         await site.expect_failure(manager, "not enough space", "for keeping v1.0.0: 23.0 MiB needed")
 
 
+@pytest.mark.parametrize("known", [True, False])
+async def test_files_that_could_not_be_saved_stay(tmp_path: Path, github: GitHub, known: bool) -> None:
+    """A copy on another disk is not begun, which would fill that."""
+    site = behind(tmp_path, github, "web")
+    (site.path / "media.bin").write_bytes(os.urandom(15 * MIB))
+    if not known:
+        site.forget("v1.0.0")
+    with tmpfs(tmp_path / "data", 16 * MIB):
+        async with site.manager() as (manager, _):
+            await site.expect_failure(manager, "not enough space", "for saving what is yours in ", ": 23.0 MiB needed")
+            assert not site.saved()
+        async with site.manager(persistent_files=("media.bin",)) as (manager, _):
+            await manager.upgrade("app", who="test")
+            assert (len(site.saved()) > 0) == (not known)
+
+
 @pytest.mark.parametrize("persistent", ["media", "media/film"])
 async def test_files_of_the_user_are_not_kept_twice(small: Small, persistent: str) -> None:
     site = small("web")
