@@ -94,6 +94,10 @@ async def test_without_a_digest_the_size_tells_or_the_time_of_the_upload(nightly
         assert nightly.number == number
         await manager.refresh(None)
         assert status_of(manager).remote_version == "nightly"
+        # And of what we installed: of a program of the same size the time tells.
+        nightly.rebuild(number + 1, digest=None)
+        await manager.upgrade(NAME, who="test")
+        assert nightly.number == number + 1
 
 
 async def test_a_version_that_was_published_anew_is_found_by_an_upgrade(nightly: Nightly) -> None:
