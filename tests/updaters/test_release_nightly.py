@@ -94,6 +94,10 @@ async def test_without_a_digest_the_size_tells_or_the_time_of_the_upload(nightly
         assert nightly.number == number
         await manager.refresh(None)
         assert status_of(manager).remote_version == "nightly"
+        # And of what we installed: of a program of the same size the time tells.
+        nightly.rebuild(number + 1, digest=None)
+        await manager.upgrade(NAME, who="test")
+        assert nightly.number == number + 1
 
 
 async def test_a_version_that_was_published_anew_is_found_by_an_upgrade(nightly: Nightly) -> None:
@@ -143,3 +147,14 @@ async def test_a_build_with_its_date_in_the_name_of_the_file(nightly: Nightly) -
             assert (status_of(manager).remote_version == "nightly") == (number == 1)
             await manager.upgrade(NAME, who="test")
             assert nightly.number == number
+
+
+async def test_the_build_of_another_repository_is_no_later_one(nightly: Nightly) -> None:
+    """Of an app that moved to a fork, which calls its builds the same."""
+    async with nightly.manager(channel=Channel.BETA) as (manager, _):
+        info = release_info("nightly", owner="bob", asset="tool" if nightly.kind == "executable" else "")
+        (nightly.path / "release_info.json").write_bytes(info)
+        nightly.publish("nightly", nightly.built(2), repo="bob/app", prerelease=True)
+        for _ in range(2):
+            await manager.refresh(None)
+            assert status_of(manager).remote_version == "nightly"

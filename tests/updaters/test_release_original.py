@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import trio
 
-from tests.support.releases import NAME, REPO, ReleaseSite, content_of, write_files
+from tests.engine.conftest import Listener
+from tests.support.releases import NAME, REPO, ReleaseSite, content_of, said, write_files
 from trio_update.demo.github.server import Fault, FaultKind
-from trio_update.errors import FileTrouble
+from trio_update.engine.manager import Manager
+from trio_update.errors import Aborted, FileTrouble
 from trio_update.host.forge.base import Forge
 from trio_update.host.forge.forges import open_forges
 from trio_update.host.http.client import Web, open_web
@@ -92,3 +96,44 @@ async def test_a_stage_that_cannot_be_made_is_told(web: ReleaseSite) -> None:
     (web.folder / "stage").write_bytes(b"")
     with pytest.raises(FileTrouble):
         await fetch(web)
+
+
+async def test_an_update_that_waits_for_what_was_brought_can_be_aborted(site: ReleaseSite) -> None:
+    async with site.manager() as (manager, listener), trio.open_nursery() as nursery:
+        # The new version comes first.
+        await manager.refresh(None)
+        stalled = Fault("web", FaultKind.STALL, path="/v1.0.0/", times=None)
+        site.github.faults.append(stalled)
+        nursery.start_soon(aborted_when, manager, listener, "Fetching what v1.0.0 brought")
+        with site.untouched(), pytest.raises(Aborted):
+            await manager.upgrade("app", who="test")
+        site.github.faults.remove(stalled)
+        await manager.upgrade("app", who="test")
+        site.expect("v2.0.0")
+    assert not site.saved()
+
+
+async def aborted_when(manager: Manager, listener: Listener, words: str) -> None:
+    await listener.until(words)
+    await manager.abort()
+
+
+@pytest.mark.parametrize("after", ["another tool updated it", "the shelf was removed", "the data was removed"])
+async def test_whoever_installed_a_version_its_release_is_asked(web: ReleaseSite, after: str) -> None:
+    async with web.manager() as (manager, _):
+        await manager.upgrade("app", who="test")
+    web.publish("v3.0.0")
+    installed = "v2.0.0"
+    if after == "another tool updated it":
+        shutil.rmtree(web.path)
+        web.install("v3.0.0")
+        installed = "v3.0.0"
+    else:
+        shutil.rmtree(web.shelf if "shelf" in after else web.data_path)
+    write_files(web.path, {"mine.txt": b"mine", "index.html": b"changed"})
+    web.publish("v4.0.0")
+    async with web.manager() as (manager, listener):
+        await manager.upgrade("app", who="test")
+        web.expect("v4.0.0")
+        assert web.saved() == {"files/mine.txt": b"mine", "files/index.html": b"changed"}
+        assert (f"Fetching what {installed} brought" in said(listener)) == ("data" not in after)

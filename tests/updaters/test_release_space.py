@@ -81,8 +81,31 @@ async def test_a_program_that_would_not_fit_twice_is_not_copied(small: Small) ->
 async def test_an_installed_version_that_could_not_be_kept_stays(small: Small) -> None:
     site = small("web")
     (site.path / "media.bin").write_bytes(os.urandom(15 * MIB))
+    releases = site.github.repos["ada/app"].releases
+    first = releases.pop(0)
     async with site.manager() as (manager, _):
         await site.expect_failure(manager, "not enough space", "for keeping v1.0.0: 23.0 MiB needed")
+        releases.insert(0, first)
+        # What its release brought has room, and the user's file is saved on the other disk.
+        await manager.upgrade("app", who="test")
+        site.expect("v2.0.0")
+        assert len(site.saved()["files/media.bin"]) == 15 * MIB
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_files_that_could_not_be_saved_stay(tmp_path: Path, github: GitHub, known: bool) -> None:
+    """A copy on another disk is not begun, which would fill that."""
+    site = behind(tmp_path, github, "web")
+    (site.path / "media.bin").write_bytes(os.urandom(15 * MIB))
+    if not known:
+        site.forget("v1.0.0")
+    with tmpfs(tmp_path / "data", 16 * MIB):
+        async with site.manager() as (manager, _):
+            await site.expect_failure(manager, "not enough space", "for saving what is yours in ", ": 23.0 MiB needed")
+            assert not site.saved()
+        async with site.manager(persistent_files=("media.bin",)) as (manager, _):
+            await manager.upgrade("app", who="test")
+            assert (len(site.saved()) > 0) == (not known)
 
 
 @pytest.mark.parametrize("persistent", ["media", "media/film"])

@@ -218,7 +218,7 @@ class Builder:
             installed=version,
             replaced=self.seen.info.version if self.seen.info is not None else "",
             turn=self.turn,
-            # What we packed may hold files of the user's that nobody could tell from the version's own.
+            # What we packed can be had from nowhere else: without it there would be no way back.
             keep=max(self.config.keep_versions, any(folder.endswith(PACKED) for folder, _ in shelved)),
             old_tree=old_tree,
         )

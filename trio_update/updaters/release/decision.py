@@ -192,7 +192,8 @@ def space_steps(config: ReleaseConfig, seen: Look, goal: Goal, sight: Sight) -> 
         steps.append(Step(unpacking, 0, _GROWTH * max(packed, sight.installed_size)))
     if sight.keeps:
         version = seen.info.version if seen.info is not None else "what is installed"
-        steps.append(exact(f"keeping {version}", sight.installed_size))
+        # What its release brought is less, where that can be had.
+        steps.append(Step(f"keeping {version}", 0, sight.installed_size))
     return tuple(steps)
 
 

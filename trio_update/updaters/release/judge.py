@@ -52,7 +52,8 @@ def judge(
     version = seen.info.version if seen.info is not None else Unknown(seen.broken or "; ".join(seen.obstacles))
     kept = tuple(kept.record.version for kept in seen.kept if kept.record.version != version)
     asset = _asset_of(config, seen, remote)
-    assumed = _assumed(seen, known, remote, asset)
+    theirs = f"{known.owner}/{known.repo_name}" == repo_of(config, seen)
+    assumed = _assumed(seen, known.assumed if theirs else None, remote, asset)
     earlier = [one for one in kept if isinstance(version, str) and is_earlier(one, version)]
     return replace(
         fresh,
@@ -96,12 +97,12 @@ def _asset_of(config: ReleaseConfig, seen: Look, release: RemoteRelease | None) 
     return pick_asset(release, config.name, seen.info.asset_name if seen.info is not None else "")
 
 
-def _assumed(seen: Look, known: ReleaseStatus, remote: RemoteRelease | None, asset: Asset | None) -> Assumed | None:
+def _assumed(seen: Look, known: Assumed | None, remote: RemoteRelease | None, asset: Asset | None) -> Assumed | None:
     """What somebody else installed is taken for what its release held when that was first looked at."""
     if seen.info is None or record_of_installed(seen) is not None:
         return None
-    if known.assumed is not None and known.assumed.version == seen.info.version:
-        return known.assumed
+    if known is not None and known.version == seen.info.version:
+        return known
     if remote is None or asset is None or not same_version(remote.tag, seen.info.version):
         return None
     return Assumed(version=seen.info.version, asset=asset)

@@ -114,7 +114,6 @@ class Keeper:
         size, folder = size_of(self._live, persistent), self.stage / PACKED
         version = self._version or "unknown"
         self.source.require_space(self.stage, size, f"keeping {version}")
-        self._require_space_for_saved(size)
         self.source.tell(f"Keeping the installed version, {version}, to go back to")
         with translated("make", folder):
             folder.mkdir()
@@ -129,13 +128,14 @@ class Keeper:
             )
         return [(str(folder), version)]
 
-    def _require_space_for_saved(self, size: int) -> None:
-        """Files are linked on one and the same file system; elsewhere they are copied."""
+    def _require_space_for_saved(self, paths: tuple[bytes, ...]) -> None:
+        """Files are linked on one and the same file system; elsewhere they are copied, and half a copy helps nobody."""
         where = next(one for one in (self.saved, *self.saved.parents) if one.is_dir())
         with translated("look at", where):
             if where.stat().st_dev == self._live.stat().st_dev:
                 return
-        short = shortage([exact(f"saving {self._live}", size)], Disk(where, durable.free_bytes(where)))
+            size = sum(os.lstat(os.path.join(os.fsencode(self._live), path)).st_size for path in paths)
+        short = shortage([exact(f"saving what is yours in {self._live}", size)], Disk(where, durable.free_bytes(where)))
         if short is not None:
             raise OperationFailed(short.message)
 
@@ -150,6 +150,7 @@ class Keeper:
         self.source.tell(f"What you added or changed in {self._live} was saved in {self._aside}: {named(paths)}")
 
     def _save_paths(self, paths: tuple[bytes, ...]) -> None:
+        self._require_space_for_saved(paths)
         with translated("make", self._aside):
             self._aside.mkdir(parents=True, exist_ok=True)
         save_aside(self._live, self._aside, paths)
