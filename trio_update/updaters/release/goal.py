@@ -40,7 +40,7 @@ def upgrade_goal(
     ``published``: when the installed version was, where only that can tell.  A kept copy is used when it is what the
     release holds today: a version can be published anew.
     """
-    if seen.info is None or not is_update(release, seen.info.version, published):
+    if seen.vacancy is None and (seen.info is None or not is_update(release, seen.info.version, published)):
         return None
     kept = find_kept(seen.kept, release.tag)
     same = kept is not None and asset is not None and asset.digest.lower() == f"sha256:{kept.record.sha256}"
@@ -76,4 +76,4 @@ def recovery_version(seen: Look, known: ReleaseStatus) -> str | None:
         return seen.info.version
     if seen.kept:
         return seen.kept[-1].record.version
-    return known.version if isinstance(known.version, str) else None
+    return known.version if isinstance(known.version, str) and known.installed else None
