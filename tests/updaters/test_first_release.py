@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from tests.support.releases import PROGRAM, ReleaseSite, make_zip, photo, program_of, said, status_of, tree
+from tests.support.somebody import SOMEBODY
 from trio_update.config import HealthCheck
 from trio_update.demo.github.server import Fault, FaultKind, SimAsset
 from trio_update.errors import OperationFailed, Reason, Refused
@@ -143,7 +144,10 @@ async def test_folders_that_somebody_used_meanwhile_stay(fresh_web: ReleaseSite)
 
 async def test_an_empty_folder_is_no_app_and_keeps_what_it_is(fresh: ReleaseSite) -> None:
     fresh.path.mkdir()
+    if os.geteuid() == 0:
+        os.chown(fresh.path, SOMEBODY, SOMEBODY)
     fresh.path.chmod(0o2750)
+    owner = fresh.path.stat().st_uid
     before = photo(fresh.folder / "apps")
     async with fresh.manager(health=FAILING) as (manager, _):
         assert (status_of(manager).installed, status_of(manager).is_valid) == (False, True)
@@ -154,6 +158,7 @@ async def test_an_empty_folder_is_no_app_and_keeps_what_it_is(fresh: ReleaseSite
         await manager.upgrade("app", who="test")
     fresh.expect("v2.0.0")
     assert stat.S_IMODE(fresh.path.stat().st_mode) == 0o2750
+    assert {path.stat().st_uid for path in (fresh.path, *fresh.path.glob("[a-z]*"))} == {owner}
 
 
 def a_file(path: Path) -> None:
