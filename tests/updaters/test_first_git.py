@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.support.mounts import MOUNTS, tmpfs
 from tests.support.somebody import AS_A_USER, SOMEBODY, WHY_NO_USER
 from tests.support.upstream import NAME, Bench, Upstream, git, status_of
 from trio_update.config import HealthCheck
@@ -286,3 +287,13 @@ async def test_a_folder_that_goes_and_comes_by_hand_is_seen(fresh: Bench) -> Non
         await manager.refresh(None)
         assert (status_of(manager).installed, status_of(manager).is_valid) == (True, True)
     assert stat.S_ISDIR(fresh.path.stat().st_mode)
+
+
+@pytest.mark.skipif("tmpfs" not in MOUNTS, reason="nothing can be mounted here")
+async def test_an_empty_disk_is_no_place_for_a_clone(fresh: Bench) -> None:
+    with tmpfs(fresh.path):
+        async with ready(fresh) as manager:
+            (plan,) = await manager.plan(NAME)
+            assert "is a mount point, which cannot be exchanged: set 'path' to a folder in it" in plan.refusals[0]
+            with pytest.raises(Refused, match="mount point"):
+                await manager.upgrade(NAME, who="test")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests.support.mounts import MOUNTS, tmpfs
 from tests.support.releases import PROGRAM, ReleaseSite, make_zip, photo, program_of, said, status_of, tree
 from tests.support.somebody import SOMEBODY
 from trio_update.config import HealthCheck
@@ -310,3 +311,26 @@ async def test_a_program_called_otherwise_is_the_only_one(executable: ReleaseSit
     async with executable.manager() as (manager, _):
         await manager.upgrade("app", who="test")
     assert (executable.path / PROGRAM).read_bytes() == program_of("v2.0.0")
+
+
+@pytest.mark.skipif("tmpfs" not in MOUNTS, reason="nothing can be mounted here")
+@pytest.mark.parametrize("healthy", [True, False])
+async def test_an_empty_disk_is_filled_and_emptied_again(fresh_web: ReleaseSite, healthy: bool) -> None:
+    with tmpfs(fresh_web.path):
+        async with fresh_web.manager(health=HealthCheck() if healthy else FAILING) as (manager, _):
+            record = await (await manager.start_upgrade("app", who="test")).wait()
+            assert (record.outcome is Outcome.SUCCEEDED) is healthy, record.message
+        if healthy:
+            fresh_web.expect("v2.0.0")
+        else:
+            assert list(fresh_web.path.iterdir()) == []
+            fresh_web.expect_tidy()
+
+
+async def test_what_is_known_is_installed_when_only_the_forge_does_not_answer(fresh_web: ReleaseSite) -> None:
+    async with fresh_web.manager() as (manager, listener):
+        fresh_web.github.faults.append(Fault("api", FaultKind.STATUS, times=None, code=500))
+        fresh_web.github.faults.append(Fault("web", FaultKind.STATUS, times=None, path="/latest", code=500))
+        await manager.upgrade("app", who="test")
+        assert "Going on with what is known: v2.0.0" in said(listener)
+    fresh_web.expect("v2.0.0")

@@ -27,14 +27,15 @@ class Vacancy:
     """A place where nothing is, or an ``empty`` folder.
 
     ``live``: the real path, symbolic links followed.  ``anchor``: the nearest folder above it that is there, where the
-    app can be prepared.  ``folders``: names of those between the two, outer ones first.  ``obstacles``: why nothing can
-    be installed here, as sentences.
+    app can be prepared.  ``folders``: names of those between the two, outer ones first.  ``mounted``: the empty folder
+    is a mount point.  ``obstacles``: why nothing can be installed here, as sentences.
     """
 
     live: Path
     anchor: Path
     folders: tuple[str, ...] = ()
     empty: bool = False
+    mounted: bool = False
     obstacles: tuple[str, ...] = ()
 
 
@@ -50,7 +51,8 @@ def look_at_place(path: Path) -> Vacancy | None:
     if not missing:
         if not _is_empty(live):
             return None
-        return Vacancy(live, live.parent, empty=True, obstacles=_unwritable(path, live.parent))
+        mounted = durable.is_mount_point(live)
+        return Vacancy(live, live.parent, empty=True, mounted=mounted, obstacles=_unwritable(path, live.parent))
     anchor = Path(os.path.realpath(above))
     return Vacancy(live, anchor, tuple(missing[:-1]), obstacles=_unwritable(path, anchor))
 

@@ -120,6 +120,9 @@ def _stand_in(config: GitRepoConfig, offer: Offer) -> Commit:
 
 
 def _why_not(config: GitRepoConfig, vacancy: Vacancy) -> tuple[str, ...]:
+    if vacancy.mounted:
+        told = f"the app is {NOT_INSTALLED}, and {vacancy.live} is a mount point, which cannot be exchanged"
+        return (f"{told}: set 'path' to a folder in it",)
     if config.origin:
         return vacancy.obstacles
     told = f"the app is {NOT_INSTALLED} in {config.path}, and nothing says where it comes from: set 'origin'"

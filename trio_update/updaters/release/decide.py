@@ -114,7 +114,7 @@ class Decider:
             release = await newest(self.config, self.forge, seen, self.known, Purpose.JOB)
         except OperationFailed as error:
             # Downloads cost nothing of a budget that is used up, and their host may be well.
-            if remembered is None or seen.info is None or not is_newer(remembered.tag, seen.info.version):
+            if remembered is None or not _is_worth_going(seen, remembered):
                 raise
             self.fetch(f"{str(error).rstrip('.')}. Going on with what is known: {remembered.tag}")
             return remembered
@@ -157,6 +157,13 @@ class Decider:
         if why := lacks_asset(self.config, seen, release):
             return None, (Refusal(Reason.INVALID, why),)
         return choose_asset(self.config, seen, release), ()
+
+
+def _is_worth_going(seen: Look, remembered: RemoteRelease) -> bool:
+    """Whether what is known is good enough when the forge does not answer."""
+    if seen.info is None:
+        return seen.vacancy is not None
+    return is_newer(remembered.tag, seen.info.version)
 
 
 async def newest(
