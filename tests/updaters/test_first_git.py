@@ -19,10 +19,11 @@ import trio
 from tests.support.mounts import MOUNTS, tmpfs
 from tests.support.somebody import AS_A_USER, SOMEBODY, WHY_NO_USER
 from tests.support.upstream import NAME, Bench, Upstream, git, status_of
-from trio_update.config import HealthCheck
+from trio_update.config import Config, HealthCheck
 from trio_update.engine.manager import Manager
+from trio_update.engine.opening import open_manager
 from trio_update.errors import OperationFailed, Reason, Refused
-from trio_update.model import Channel, Outcome, Unknown
+from trio_update.model import AppName, Channel, Outcome, Step, Unknown
 from trio_update.versions import ABSENT_VERSION
 
 FAILING = HealthCheck(command=("/bin/false",))
@@ -268,6 +269,25 @@ async def test_what_has_come_meanwhile_is_never_overwritten(fresh: Bench) -> Non
         assert (fresh.path / "mine").read_text() == "mine"
         await manager.refresh(None)
         assert (status_of(manager).installed, status_of(manager).is_valid) == (True, True)
+    assert [path.name for path in fresh.path.parent.iterdir()] == ["app"]
+
+
+@pytest.mark.parametrize("empty", [True, False])
+async def test_what_comes_at_the_last_moment_is_not_overwritten_either(fresh: Bench, empty: bool) -> None:
+    if empty:
+        fresh.path.mkdir()
+
+    async def come(app: AppName | None, step: Step) -> None:
+        if step is Step.SWITCH:
+            fresh.path.mkdir(exist_ok=True)
+            (fresh.path / "mine").write_text("mine")
+
+    config = Config(source=fresh.folder / "moonraker.conf", apps=(fresh.config(),))
+    async with open_manager(config, data_path=fresh.data_path, may_update=come) as manager:
+        await manager.wait_ready()
+        record = await manager.upgrade(NAME, who="test")
+    assert "has come into being" in record.message
+    assert [path.name for path in fresh.path.iterdir()] == ["mine"]
     assert [path.name for path in fresh.path.parent.iterdir()] == ["app"]
 
 

@@ -13,12 +13,12 @@ import pytest
 import trio
 
 from tests.support.mounts import MOUNTS, tmpfs
-from tests.support.releases import PROGRAM, ReleaseSite, make_zip, photo, program_of, said, status_of, tree
+from tests.support.releases import PROGRAM, ReleaseSite, make_zip, photo, program_of, said, status_of, tree, write_files
 from tests.support.somebody import SOMEBODY
 from trio_update.config import HealthCheck
 from trio_update.demo.github.server import Fault, FaultKind, SimAsset
 from trio_update.errors import OperationFailed, Reason, Refused
-from trio_update.model import Outcome, Unknown
+from trio_update.model import AppName, Outcome, Step, Unknown
 from trio_update.versions import ABSENT_VERSION
 
 
@@ -226,6 +226,23 @@ async def test_what_has_come_meanwhile_is_never_overwritten(fresh: ReleaseSite) 
         assert "has come into being" in record.message
     assert tree(fresh.folder / "apps") == {"app/mine": b"mine"}
     fresh.expect_tidy()
+
+
+@pytest.mark.parametrize("empty", [True, False])
+async def test_what_comes_at_the_last_moment_is_not_overwritten_either(fresh_web: ReleaseSite, empty: bool) -> None:
+    path = fresh_web.path
+    if empty:
+        path.mkdir()
+
+    async def come(app: AppName | None, step: Step) -> None:
+        if step is Step.SWITCH:
+            write_files(path, {"mine": b"mine"})
+
+    async with fresh_web.manager(may_update=come) as (manager, _):
+        with pytest.raises(OperationFailed, match="has come into being"):
+            await manager.upgrade("app", who="test")
+    assert tree(path.parent) == {"app/mine": b"mine"}
+    fresh_web.expect_tidy()
 
 
 async def test_an_abort_leaves_nothing(fresh: ReleaseSite) -> None:
