@@ -34,7 +34,7 @@ FLOORS_WITHIN: dict[str, tuple[set[str], ...]] = {
         {"archive", "git", "http", "lock", "store", "services"},
         {"forge"},
     ),
-    "updaters": ({"plans", "space", "dependencies"}, {"base"}, {"kinds"}, {"git", "release"}),
+    "updaters": ({"plans", "space", "dependencies"}, {"base"}, {"kinds", "place"}, {"git", "release"}),
     "web": ({"access", "server"}, {"api"}, {"app"}),
 }
 # Nothing that tells of apps: how they are configured, what they show, what is planned for them.

@@ -126,11 +126,12 @@ class AppStatus(msgspec.Struct, frozen=True, kw_only=True, tag_field="configured
 
     ``is_valid`` false: it cannot be upgraded as it is, ``warnings`` say why; ``anomalies`` do not stand in the way.
     ``hold``, ``refreshed_at`` (the last time that the remote answered) and ``unreachable_since`` are additions of ours;
-    times in unix seconds.
+    times in unix seconds.  ``installed`` false, another one: there is nothing at its path, and an upgrade installs it.
     """
 
     name: AppName
     channel: Channel
+    installed: bool = True
     channel_invalid: bool = False
     debug_enabled: bool = False
     is_valid: bool = False

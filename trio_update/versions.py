@@ -22,6 +22,17 @@ _DESCRIBED = re.compile(r"(?P<tag>.+)-(?P<count>\d+)-g(?P<hash>[0-9a-f]{4,64})")
 _STAGES = {"a": "ALPHA", "b": "BETA", "rc": "CANDIDATE"}
 
 
+NOT_INSTALLED = "not installed"
+"""What stands for the version of an app that is not there, wherever people read it."""
+
+ABSENT_VERSION = "0.0.0-0.not-installed"
+"""The same in the status, whose readers compare versions by the rules of semver.org: lower than anything that there is.
+
+Mainsail and Fluidd show their ordinary button for an update, which installs the app, where both versions can be read so
+and the remote one is greater.  With ``?`` they show none; with ``is_valid: false`` they offer a recovery, and Fluidd
+switches "update all" off.  A number comes first behind the dash, because words are greater than numbers there."""
+
+
 class Stage(enum.IntEnum):
     """How finished a tagged version is; the numbers are the order."""
 

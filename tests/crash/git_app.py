@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import trio
 
 from tests.crash.git_verdict import GitJudge
+from tests.crash.install_verdict import GitInstallJudge
 from tests.crash.operations import Serve, World
 from tests.crash.points import SERVER, Point
 from tests.crash.project import (
@@ -99,6 +100,29 @@ class GitOperation:
         return removing[0]
 
 
+@dataclass(frozen=True)
+class GitInstall(GitOperation):
+    """The first installation, of a clone that is not there: nothing is the user's."""
+
+    def new_tree(self, project: Project) -> Tree:
+        return expected(project.tree(self.goal(project)), {})
+
+    def old_tree(self, project: Project) -> Tree:
+        return {}
+
+    def judge(self, place: Place, world: World) -> GitJudge:
+        return GitInstallJudge(place, self, world.project)
+
+    async def looked(self, server: Server) -> None:
+        await server.when_ready("refresh?name=app")
+        await server.ask("history", "GET")  # behind whatever the database was doing
+
+    def cutting_point(self, points: Sequence[Point]) -> Point:
+        """Right behind the switch."""
+        own = [point for point in points if point.process == SERVER]
+        return own[next(number for number, point in enumerate(own) if point.call == "renameat2") + 1]
+
+
 _UPGRADE, _ROLLBACK = "upgrade?name=app", "rollback?name=app"
 _SOFT, _HARD = "recover?name=app&hard=false", "recover?name=app&hard=true"
 
@@ -134,6 +158,8 @@ OPERATIONS: Mapping[str, GitOperation] = {
         GitOperation("upgrade-part", "parted", _UPGRADE, _p1, _p3, newest=_p3),
         GitOperation("rollback-part", "parted-upgraded", _ROLLBACK, _p3, _p1, newest=_p3),
         GitOperation("start-upgrade-part", "cut-upgrade-part", _UPGRADE, _p1, _p3, newest=_p3, cut="upgrade-part"),
+        GitInstall("install", "absent", _UPGRADE, _v1, _v3),
+        GitInstall("start-install", "cut-install", _UPGRADE, _v1, _v3, cut="install"),
         GitOperation("soft", "diverged", _SOFT, _local, _v3, dirty=True, forward=True),
         GitOperation("hard", "diverged", _HARD, _local, _v3, dirty=True),
         # Starts that settle what an earlier death left: they may die as well.
@@ -172,6 +198,9 @@ async def make_scenes(place: Place, world: World, serve: Serve) -> None:
     _give_user_files(place)
     _check(place, "rollback", project)
     place.keep("upgraded")
+    place.empty(configuration(place, project))
+    await serve("refresh?name=app")
+    place.keep("absent")
     await _make_parted_scenes(place, project, serve)
 
 

@@ -81,7 +81,7 @@ class GitJudge:
         if failed := await ask_again(server, "upgrade?name=app"):
             return faults + failed
         newest = replace(self.operation, goal=self.operation.newest)
-        final, more = GitJudge(self.place, newest, self.project, cleared).faults()
+        final, more = replace(self, operation=newest, cleared=cleared).faults()
         if final is not State.NEW:
             more.append(Fault(Kind.MIXED, f"after an upgrade the app is {final}"))
         return faults + more
@@ -115,6 +115,11 @@ class GitJudge:
         except subprocess.CalledProcessError as error:
             yield Fault(Kind.BROKEN, f"git {error.cmd[1]}: {error.stderr!r}")
         yield from self._fsck()
+        yield from self.of_users()
+
+    def of_users(self) -> Iterator[Fault]:
+        """What is the user's and lies in `.git`."""
+        app = self.place.app
         hook, exclude = app / ".git" / "hooks" / "post-merge", app / ".git" / "info" / "exclude"
         for path, content in ((hook, HOOK), (exclude, EXCLUDED)):
             if not path.exists() or path.read_bytes() != content:

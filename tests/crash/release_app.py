@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from tests.crash.install_verdict import ReleaseInstallJudge
 from tests.crash.operations import Serve, World
 from tests.crash.points import Point
 from tests.crash.project import Tree, differences, put, take
@@ -35,8 +36,9 @@ KINDS = ("web", "zip", "executable")
 
 @dataclass(frozen=True)
 class ReleaseOperation:
-    """From version ``old`` to ``new``; the user has made ``added`` in the folder, and removed ``missing``.
+    """From version ``old`` (empty: not installed) to ``new``.
 
+    The user has made ``added`` in the folder, and removed ``missing``.
     ``keeps``: the versions on the shelf afterwards.  ``cut_behind``: the call of the operation before a start, and
     what it is about.  The rest is what every operation has.
     """
@@ -57,10 +59,12 @@ class ReleaseOperation:
     troubles: Sequence[Trouble] = ()
 
     def tree(self, version: str) -> Tree:
-        return release(self.family, version) | MINE[self.family]
+        return release(self.family, version) | (MINE[self.family] if self.old else {})
 
     @property
     def old_tree(self) -> Tree:
+        if not self.old:
+            return {}
         return {path: item for path, item in (self.tree(self.old) | self.added).items() if path not in self.missing}
 
     @property
@@ -68,7 +72,7 @@ class ReleaseOperation:
         return self.tree(self.new)
 
     def judge(self, place: Place, world: World) -> ReleaseJudge:
-        return ReleaseJudge(place, self)
+        return ReleaseJudge(place, self) if self.old else ReleaseInstallJudge(place, self)
 
     async def looked(self, server: Server) -> None:
         await server.when_ready("refresh?name=app")
@@ -121,12 +125,18 @@ def _mounted() -> tuple[ReleaseOperation, ...]:
     return (replace(upgrade, name="zip-refill", mounted=True, troubles=()),)
 
 
+def _install() -> ReleaseOperation:
+    return ReleaseOperation("install-web", "web", "web-absent", _UPGRADE, "", NEWEST, (NEWEST,), troubles=TROUBLES)
+
+
 def _starts() -> Iterator[ReleaseOperation]:
     """Starts that settle what an earlier death left."""
     for former in _upgrades():
         # Of an executable, whose description is not exchanged then.
         yield _start(former, "", ("renameat2", "RENAME_EXCHANGE"))
         yield _start(former, "-final", ("renameat2", "/version-"))
+    yield _start(_install(), "", ("renameat2", "/tree"))
+    yield _start(_install(), "-final", ("renameat2", "/version-"))
     for former in _mounted():
         yield _start(former, "", ("unlinkat", "/home/app"))
         yield _start(former, "-final", ("renameat2", "/version-"))
@@ -138,7 +148,7 @@ def _start(former: ReleaseOperation, suffix: str, behind: tuple[str, str]) -> Re
 
 
 OPERATIONS: Mapping[str, ReleaseOperation] = {
-    operation.name: operation for operation in (*_upgrades(), *_ways_back(), *_mounted(), *_starts())
+    operation.name: operation for operation in (*_upgrades(), _install(), *_ways_back(), *_mounted(), *_starts())
 }
 
 _SECTION = """\
@@ -180,6 +190,10 @@ class MakeScenes:
 
     async def __call__(self, place: Place, world: World, serve: Serve) -> None:
         kind, github = self.kind, world.github
+        place.empty(configuration(place, kind, github))
+        publish(github, *VERSIONS)
+        await serve("refresh?name=app")
+        self._keep(place, "absent")
         place.empty(configuration(place, kind, github))
         install(place, kind, {} if kind == "executable" else ADDED)
         publish(github, OLDEST)

@@ -37,6 +37,7 @@ class ReleaseJudge:
 
     place: Place
     operation: ReleaseOperation
+    top_mode: int = _TOP_MODE
 
     @property
     def shelf(self) -> Path:
@@ -65,7 +66,7 @@ class ReleaseJudge:
         faults += self.losses()
         if state is State.NEW:
             faults += self._unsaved()
-        if self.place.app.is_dir() and (mode := self.place.app.stat().st_mode) != _TOP_MODE:
+        if self.place.app.is_dir() and (mode := self.place.app.stat().st_mode) != self.top_mode:
             faults.append(Fault(Kind.MIXED, f"the app's folder has mode {mode:o}"))
         return state, faults
 
@@ -178,7 +179,7 @@ class ReleaseJudge:
         faults, steps = list[Fault](), list[tuple[str, Tree]]()
         if state is State.OLD:
             steps.append((operation.path, operation.new_tree))
-        if operation.path.startswith("upgrade"):
+        if operation.path.startswith("upgrade") and operation.old:
             # Only where the forge could not say what the old version brought.
             brings = PACKABLE if self._packed() else {}
             steps.append(("rollback?name=app", operation.tree(operation.old) | brings))

@@ -13,8 +13,14 @@ from tests.crash.slices import about, expect_no_fault
 from tests.crash.troubles import TROUBLES, Act
 from trio_update.demo.github.faults import FaultKind
 
-_UPGRADES = ("web-upgrade", "zip-upgrade", "executable-upgrade")
-_OTHERS = ("zip-rollback", "executable-recover", "start-zip-upgrade", "start-executable-upgrade-final")
+_UPGRADES = ("web-upgrade", "zip-upgrade", "executable-upgrade", "install-web")
+_OTHERS = (
+    "zip-rollback",
+    "executable-recover",
+    "start-zip-upgrade",
+    "start-executable-upgrade-final",
+    "start-install-web",
+)
 # Where nothing can be mounted, there is none.
 _REFILLED = tuple(name for name in ("start-zip-refill",) if name in OPERATIONS)
 

@@ -55,7 +55,13 @@ class Line:
 
 Page = tuple[Grid | Line, ...]
 
-_TONES = {State.CURRENT: Tone.GOOD, State.UPDATE: Tone.NEWS, State.HELD: Tone.FAINT, State.UNKNOWN: Tone.FAINT}
+_TONES = {
+    State.CURRENT: Tone.GOOD,
+    State.UPDATE: Tone.NEWS,
+    State.ABSENT: Tone.NEWS,
+    State.HELD: Tone.FAINT,
+    State.UNKNOWN: Tone.FAINT,
+}
 _OUTCOMES = {"succeeded": Tone.GOOD, "unchanged": Tone.FAINT, "failed": Tone.BAD, "aborted": Tone.NEWS}
 
 
@@ -75,8 +81,10 @@ def summary(status: StatusView) -> str:
     """A status in one line."""
     states = {name: state_of(app) for name, app in status.version_info.items()}
     updates = [name for name, state in states.items() if state is State.UPDATE]
+    absent = [name for name, state in states.items() if state is State.ABSENT]
     broken = [name for name, state in states.items() if state not in _TONES]
     parts = [f"updates for {', '.join(updates)}" if updates else "no updates"]
+    parts += [f"{State.ABSENT}: {', '.join(absent)}"] if absent else []
     parts += [f"not valid: {', '.join(broken)}"] if broken else []
     return "; ".join(parts) + ("; busy" if status.busy else "")
 
@@ -87,6 +95,9 @@ def _app_row(name: str, app: AppView) -> tuple[Cell, ...]:
     version = "" if packages else app.version or UNKNOWN
     if state is State.UPDATE and version and app.remote_version:
         version = f"{version} → {app.remote_version}"
+    if state is State.ABSENT:
+        # The server's stand-in for a version is for clients that compare it.
+        version = f"→ {app.remote_version}" if app.remote_version not in {None, UNKNOWN} else ""
     unit = " packages" if packages else ""
     return (
         Cell(name),

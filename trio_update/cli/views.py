@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from trio_update.versions import is_newer
+from trio_update.versions import NOT_INSTALLED, is_newer
 
 UNKNOWN = "?"
 Text = str | None
@@ -36,6 +36,7 @@ class AppView(msgspec.Struct, frozen=True):
     current_hash: Text = None
     remote_hash: Text = None
     is_valid: bool = True
+    installed: bool = True
     is_dirty: bool = False
     corrupt: bool = False
     detached: bool = False
@@ -136,6 +137,7 @@ class State(enum.StrEnum):
     """An app's fields in one or two words, worst first."""
 
     CORRUPT = "corrupt"
+    ABSENT = NOT_INSTALLED
     DIRTY = "dirty"
     DIVERGED = "diverged"
     DETACHED = "detached"
@@ -150,7 +152,7 @@ def state_of(app: AppView) -> State:
     """What the user should know first of an app."""
     if app.corrupt:
         return State.CORRUPT
-    if not app.is_valid:
+    if not (app.is_valid and app.installed):
         return _why_invalid(app)
     if app.hold:
         return State.HELD
@@ -162,6 +164,8 @@ def state_of(app: AppView) -> State:
 
 
 def _why_invalid(app: AppView) -> State:
+    if not app.installed:
+        return State.ABSENT
     if app.is_dirty:
         return State.DIRTY
     if any("diverged" in warning.lower() for warning in app.warnings):

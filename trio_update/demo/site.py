@@ -243,6 +243,9 @@ def describe(site: Site, server: GitServer, github: GitHub, url: str, *, default
           {ask} abort
           touch {site.offline}     # GitHub is gone, until you remove the file
           {ask} rollback {WEB_CLIENT}       # needs no network
+          rm -r {site.apps}/{ZIP_APP}
+          {ask} refresh {ZIP_APP}           # sees that it is not installed
+          {ask} upgrade {ZIP_APP}           # installs it
           {ask} upgrade {BIG}      # downloads for half a minute: abort it
           {ask} upgrade {DAMAGED}          # is not what was published: nothing changes
 

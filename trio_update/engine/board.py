@@ -91,7 +91,7 @@ class Board:
         return self._shown
 
     def _present(self, app: AppName, status: AppStatus) -> AppStatus:
-        if earlier := self._earlier.get(app):
+        if status.installed and (earlier := self._earlier.get(app)):
             status = replace(status, rollback_version=earlier[-1].version)
         if (why := self._untidy.get(app)) is not None:
             status = replace(status, anomalies=(*status.anomalies, why))

@@ -24,6 +24,7 @@ from trio_update.host.services import Services
 from trio_update.logs import get_logger
 from trio_update.model import AppName, AppStatus, JobRecord, Step
 from trio_update.updaters.base import Effect, Prepared, Request, Tools, Updater
+from trio_update.versions import NOT_INSTALLED
 
 _log = get_logger(__name__)
 
@@ -88,7 +89,7 @@ class Update:
             if prepared.effects:
                 await self._means.gate.ask(self._app, Step.SWITCH)
                 await self._switch(prepared)
-                await self._check()
+                await self._check(first=prepared.old.version == NOT_INSTALLED)
                 return Updated(prepared, await self._commit())
         except OperationFailed as error:
             await self._put_back(error)
@@ -125,17 +126,37 @@ class Update:
         if scope.cancelled_caught:
             raise OperationFailed(f"the switch did not end within {COMMIT_SECONDS:g} s")
 
-    async def _check(self) -> None:
-        """Restart what belongs to the app, and see that it is well."""
+    async def _check(self, *, first: bool) -> None:
+        """Restart what belongs to the app, and see that it is well.  ``first``: it was not installed before."""
         updater, means = self._updater, self._means
-        await self._restart()
+        names = await self._start_first() if first else await self._restart()
         health = updater.config.health
         if health.command or health.url or means.services.manages:
             self._job.report("Checking the app's health")
-        names = updater.config.managed_services
         await check_health(health, means.services, names, means.tools, updater.config.path)
 
-    async def _restart(self) -> None:
+    async def _start_first(self) -> tuple[str, ...]:
+        """Start the services of a new app that there are: they are often set up only when its files are there.
+
+        Returns those that were started.
+        """
+        names, services = self._updater.config.managed_services, self._means.services
+        if not names or not services.manages:
+            return ()
+        await self._means.gate.ask(self._app, Step.RESTART)
+        started = []
+        for name in names:
+            self._job.report(f"Starting {name}")
+            try:
+                await services.restart(name)
+            except OperationFailed as error:
+                self._job.report(f"Not started, set up the service if it is not there yet: {error}")
+            else:
+                started.append(name)
+        return tuple(started)
+
+    async def _restart(self) -> tuple[str, ...]:
+        """Restart the app's services.  Returns them."""
         names, services = self._updater.config.managed_services, self._means.services
         if names and not services.manages:
             self._job.report(f"No service provider is configured: restart {', '.join(names)} yourself")
@@ -144,6 +165,7 @@ class Update:
             for name in names:
                 self._job.report(f"Restarting {name}")
                 await services.restart(name)
+        return names
 
     async def _commit(self) -> str:
         """Make the update final.  Returns what is left to remove, for a person; nothing goes back from here."""
@@ -193,6 +215,8 @@ class Update:
         entry, said = self._entry.entry, str(error).rstrip(".")
         if not entry.effects:
             return f"{said}. Nothing was changed."
+        if entry.old.version == NOT_INSTALLED:
+            return f"{said}. The app is {NOT_INSTALLED}, as before."
         try:
             await self._restart()
         except (Refused, OperationFailed) as trouble:

@@ -14,7 +14,8 @@ from trio_update.host.git.output import Settings
 from trio_update.host.git.repository import Repository
 from trio_update.host.threads import in_thread
 from trio_update.progress import Report
-from trio_update.updaters.base import Recover, Rollback, Target, Tools, Upgrade
+from trio_update.updaters.base import Recover, Request, Rollback, Target, Tools, Upgrade
+from trio_update.updaters.git.absent import ask_offer, decide_install, known_offer, refuse_install
 from trio_update.updaters.git.change import look_at_change, look_at_disk, look_at_restore, no_change
 from trio_update.updaters.git.decision import (
     GitDecision,
@@ -35,6 +36,7 @@ from trio_update.updaters.git.look import Corrupt, Unreachable, ask_remote, look
 from trio_update.updaters.git.memory import Memory, short_version
 from trio_update.updaters.git.moved import follow_move
 from trio_update.updaters.git.refuse import cannot_update
+from trio_update.updaters.place import Vacancy, look_at_place, nothing_to_install
 from trio_update.versions import read_tag
 
 # A shallow clone is made again a little deeper than the old one was, so that the former commit is in it.
@@ -57,6 +59,8 @@ class Decider:
 
     async def upgrade(self, request: Upgrade) -> GitDecision:
         """Raises: Unreachable."""
+        if (vacancy := await in_thread(look_at_place, self.config.path)) is not None:
+            return await self._install(request, vacancy)
         # A held app is refused whatever the remote says.
         fetch = self.fetch if not self.config.hold else None
         try:
@@ -73,6 +77,8 @@ class Decider:
 
     async def rollback(self, request: Rollback) -> GitDecision:
         """Needs no remote."""
+        if (vacancy := await in_thread(look_at_place, self.config.path)) is not None:
+            return await self._install(request, vacancy)
         try:
             facts = await look(self.config, self.repository, self.memory)
             name = earlier_version(request)
@@ -124,6 +130,8 @@ class Decider:
         Raises: OperationFailed when the primary branch is not known and cannot be asked for, or when it takes a repair
         to tell.
         """
+        if (vacancy := await in_thread(look_at_place, self.config.path)) is not None:
+            return await self._install(request, vacancy)
         try:
             facts = await look(self.config, self.repository, self.memory)
         except Corrupt as failed:
@@ -169,6 +177,8 @@ class Decider:
 
     async def replace(self, request: Recover) -> GitDecision:
         """A hard recovery: of a clone that may be damaged in any way, so that nothing read of it is needed."""
+        if (vacancy := await in_thread(look_at_place, self.config.path)) is not None:
+            return await self._install(request, vacancy)
         folder = await in_thread(survey, self.config.path)
         settings, head = Settings(), self.known.current_hash if isinstance(self.known.current_hash, str) else None
         if folder is not None:
@@ -188,6 +198,16 @@ class Decider:
             locked=await in_thread(lasting_folders, live),
         )
         return decide_replacement(self.config, request, self.known, way)
+
+    async def _install(self, request: Request, vacancy: Vacancy) -> GitDecision:
+        """Raises: Unreachable."""
+        offer, disk = known_offer(self.known), await in_thread(look_at_disk, vacancy.anchor)
+        if self.fetch is not None and not refuse_install(self.config, request, vacancy):
+            try:
+                offer = await ask_offer(self.config, self.tools.processes)
+            except Unreachable as failed:
+                raise Unreachable(nothing_to_install(self.config.path, str(failed))) from failed
+        return decide_install(self.config, request, self.known, vacancy, offer, disk)
 
     def _judged(self, facts: Facts) -> GitStatus:
         return judge(self.config, facts, self.known, debug=self.tools.debug)

@@ -11,7 +11,7 @@ from trio_update.errors import Refusal
 from trio_update.host.git.output import Settings
 from trio_update.model import Commit, Plan, Release, Unknown
 from trio_update.updaters.base import Decision, Recover, Request, Rollback, Target, Upgrade
-from trio_update.updaters.git.facts import Change, Facts, Replacement, Seen, Wanted
+from trio_update.updaters.git.facts import Change, Facts, Install, Replacement, Seen, Wanted
 from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
 from trio_update.updaters.git.refuse import (
     refuse_change,
@@ -55,7 +55,7 @@ class Restore:
 class GitDecision(Decision):
     """``way``: what is to be done; ``None`` when there is nothing, or when it is refused."""
 
-    way: Move | Restore | Replacement | None = None
+    way: Move | Restore | Replacement | Install | None = None
     old: Target = field(default_factory=lambda: Target(""))
 
 
@@ -69,7 +69,7 @@ def decide_upgrade(
     if facts.target is None or facts.target == facts.head or facts.target_version is None:
         if status.current_hash == status.remote_hash:
             plan = replaced(plan, up_to_date=True, download_bytes=0, disk_needed=0)
-        return _decided(GitDecision(request=request, known=known, plan=plan, refusals=refusals, old=old))
+        return decided(GitDecision(request=request, known=known, plan=plan, refusals=refusals, old=old))
     new = Target(facts.target_version.short, facts.target)
     way = Move(facts.seen, old, new, change, facts.commits, facts.commits_count)
     return _moving(config, request, known, plan, way, refusals)
@@ -90,7 +90,7 @@ def decide_rollback(
     plan = replaced(_plan(config, known, status, change), commits=(), commits_count=0)
     if wanted is None or wanted.commit is None or not wanted.behind:
         plan = replaced(plan, to_version=_unknown(wanted), to_hash=_unknown(wanted))
-        return _decided(GitDecision(request=request, known=known, plan=plan, refusals=refusals, old=old))
+        return decided(GitDecision(request=request, known=known, plan=plan, refusals=refusals, old=old))
     way = Move(facts.seen, old, Target(wanted.version, wanted.commit), change)
     return _moving(config, request, known, plan, way, refusals)
 
@@ -117,7 +117,7 @@ def _moving(
         download_bytes=_download(way.seen.settings, way.change),
         disk_needed=upper_bound(space_steps(way.change, way.new.version)),
     )
-    return _decided(GitDecision(request=request, known=known, plan=plan, refusals=refusals, old=way.old, way=way))
+    return decided(GitDecision(request=request, known=known, plan=plan, refusals=refusals, old=way.old, way=way))
 
 
 def decide_restore(config: GitRepoConfig, request: Recover, known: GitStatus, way: Restore) -> GitDecision:
@@ -134,7 +134,7 @@ def decide_restore(config: GitRepoConfig, request: Recover, known: GitStatus, wa
     )
     refusals = (*refuse_locked(way.change), *refuse_mounted(way.change))
     decision = GitDecision(request=request, known=known, plan=plan, refusals=refusals, old=way.old, way=way)
-    return _decided(decision)
+    return decided(decision)
 
 
 def decide_replacement(config: GitRepoConfig, request: Recover, known: GitStatus, way: Replacement) -> GitDecision:
@@ -150,7 +150,7 @@ def decide_replacement(config: GitRepoConfig, request: Recover, known: GitStatus
         disk_needed=Unknown("git tells it only while it clones"),
         disk_free=way.disk.free,
     )
-    return _decided(
+    return decided(
         GitDecision(
             request=request,
             known=known,
@@ -168,10 +168,10 @@ def decide_nothing(
     """Nothing can be decided of a clone that could not be read: why, and what was known of it before."""
     held = refuse_held(config) if isinstance(request, Upgrade) else ()
     plan = blank_plan(config, known)
-    return _decided(GitDecision(request=request, known=known, plan=plan, refusals=(*held, *refusals)))
+    return decided(GitDecision(request=request, known=known, plan=plan, refusals=(*held, *refusals)))
 
 
-def _decided(decision: GitDecision) -> GitDecision:
+def decided(decision: GitDecision) -> GitDecision:
     """With the messages and the id in the plan, and no way to go where there are refusals."""
     messages = tuple(refusal.message for refusal in decision.refusals)
     plan = identified(replaced(decision.plan, refusals=messages), type(decision.request).__name__)

@@ -32,6 +32,7 @@ from trio_update.updaters.git.modules import (
     leave_new_modules,
     return_modules,
 )
+from trio_update.updaters.place import occupy
 
 
 class MoveHead(msgspec.Struct, frozen=True, kw_only=True, tag="move_head"):
@@ -135,7 +136,8 @@ class ReplaceClone(msgspec.Struct, frozen=True, kw_only=True, tag="replace_clone
 
     Inode numbers tell which is which at any later time; ``old_inode`` is ``None`` when nothing stood at ``live``.
     ``aside`` takes what cannot be carried over; ``dropped`` are paths that only the old commit tracks.
-    ``modules``: submodules that both clones have.
+    ``modules``: submodules that both clones have.  ``vacant``: a first installation, where nothing was but an empty
+    folder, or not even that; whatever has come meanwhile stays.
     """
 
     live: str
@@ -146,6 +148,7 @@ class ReplaceClone(msgspec.Struct, frozen=True, kw_only=True, tag="replace_clone
     aside: str
     dropped: tuple[bytes, ...] = ()
     modules: tuple[bytes, ...] = ()
+    vacant: bool = False
 
     @property
     def reversible(self) -> bool:
@@ -157,7 +160,7 @@ class ReplaceClone(msgspec.Struct, frozen=True, kw_only=True, tag="replace_clone
 
     async def settle(self, tools: Tools, report: Report) -> None:
         await in_thread(self._switch_off)
-        report(f"{self.live} is the old clone again")
+        report(f"{self.live} is {'not installed' if self.vacant else 'the old clone'} again")
 
     async def discard(self, tools: Tools, report: Report) -> None:
         """Carry over what came into the old clone since the first pass, then remove it."""
@@ -197,13 +200,11 @@ class ReplaceClone(msgspec.Struct, frozen=True, kw_only=True, tag="replace_clone
 
     def _switch(self, forward: bool) -> None:
         """Put the wanted clone at ``live``; does nothing when it stands there already."""
-        durable.swap(
-            Path(self.live),
-            Path(self.stage),
-            new=self.new_inode,
-            replaces=self.old_inode is not None,
-            forward=forward,
-        )
+        live, stage, replaces = Path(self.live), Path(self.stage), self.old_inode is not None
+        if self.vacant and forward:
+            occupy(live, stage, new=self.new_inode, replaces=replaces)
+        else:
+            durable.swap(live, stage, new=self.new_inode, replaces=replaces, forward=forward)
 
 
 def _remove_both(one: Path, other: Path) -> None:

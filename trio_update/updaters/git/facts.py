@@ -10,6 +10,7 @@ from trio_update.host.git.folder import GitFolder
 from trio_update.host.git.output import Difference, Settings, Tag, WorkTree
 from trio_update.host.git.refs import Followed
 from trio_update.model import Commit
+from trio_update.updaters.place import Vacancy
 from trio_update.updaters.space import Disk
 from trio_update.versions import GitVersion
 
@@ -139,6 +140,19 @@ class Replacement:
     mounted: tuple[bytes, ...] = ()
     depth: int | None = None
     locked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Install:
+    """First installation: a clone of ``url`` in a vacant place; ``commit`` as far as the remote tells it without one.
+
+    ``former``: the commit that was there when the app was last seen, for a recovery.
+    """
+
+    vacancy: Vacancy
+    url: str
+    commit: str
+    former: str | None = None
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,9 @@ class GitStatus(AppStatus, frozen=True, kw_only=True, tag="git_repo"):
 
 def _effects() -> tuple[type[Effect], ...]:
     from trio_update.updaters.git.effects import MoveHead, ReplaceClone, RestoreHead
+    from trio_update.updaters.place import MakeFolders
 
-    return (MoveHead, RestoreHead, ReplaceClone)
+    return (MoveHead, RestoreHead, ReplaceClone, MakeFolders)
 
 
 def _make(config: GitRepoConfig, tools: Tools) -> Updater:

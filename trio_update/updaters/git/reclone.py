@@ -58,7 +58,7 @@ async def prepare_replacement(
     await in_thread(write_settings, stage, kept)
     if old_folder is not None:
         await in_thread(copy_rules, old_folder, stage)
-    await _expect_tracking(config, fresh)
+    await expect_tracking(config, fresh)
     commit = await _checkout(config, fresh, old.head, report)
     pairs = await bring_modules(fresh, live, old_folder, report) if old_folder is not None else ()
     inode, old_inode = await in_thread(_inodes, stage, live)
@@ -122,7 +122,7 @@ def _shape(way: Replacement) -> list[str]:
     return arguments
 
 
-async def _expect_tracking(config: GitRepoConfig, fresh: Repository) -> None:
+async def expect_tracking(config: GitRepoConfig, fresh: Repository) -> None:
     """git-clone only warns when it cannot write this part of the configuration, as on a full disk."""
     folder = await in_thread(survey, fresh.path)
     settings = await fresh.settings(folder) if folder is not None else Settings()

@@ -63,7 +63,7 @@ def refuse_change(config: GitRepoConfig, change: Change, to: str) -> tuple[Refus
     elif change.concealed:
         refuse(f"files that are hidden from git (assume-unchanged, skip-worktree) change: {named(change.concealed)}")
     found += (*refuse_locked(change), *refuse_mounted(change))
-    for what, name in _dependency_files(config):
+    for what, name in dependency_files(config):
         if os.fsencode(name) in change.files:
             refuse(f"{what} change ({name}), and this version cannot install them")
     if change.packages:
@@ -120,7 +120,8 @@ def refuse_replacement(config: GitRepoConfig, way: Replacement) -> tuple[Refusal
     return tuple(found)
 
 
-def _dependency_files(config: GitRepoConfig) -> list[tuple[str, str]]:
+def dependency_files(config: GitRepoConfig) -> list[tuple[str, str]]:
+    """What the app needs besides itself, in words, and the files in the clone that say so."""
     files_of = [
         ("its Python requirements", config.requirements),
         ("its system packages", config.system_dependencies),

@@ -18,9 +18,11 @@ from trio_update.model import AppStatus, Unknown
 from trio_update.progress import Report
 from trio_update.text import without_secrets
 from trio_update.updaters.base import Decision, Prepared, Recover, Request, Rollback, Tools, Upgrade, WorkArea
+from trio_update.updaters.git.absent import Offer, ask_offer, judge_absent, known_offer
 from trio_update.updaters.git.decide import Decider
 from trio_update.updaters.git.decision import GitDecision, Move, Restore
-from trio_update.updaters.git.facts import Facts, Replacement
+from trio_update.updaters.git.facts import Facts, Install, Replacement
+from trio_update.updaters.git.install import prepare_install
 from trio_update.updaters.git.judge import judge, unreachable, unreadable
 from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
 from trio_update.updaters.git.look import Corrupt, Unreachable, look
@@ -28,6 +30,7 @@ from trio_update.updaters.git.memory import Memory
 from trio_update.updaters.git.moved import follow_move
 from trio_update.updaters.git.prepare import prepare_move, prepare_restore
 from trio_update.updaters.git.reclone import prepare_replacement
+from trio_update.updaters.place import Vacancy, look_at_place
 
 _OURS = "the engine gives an updater what the same updater made"
 
@@ -75,12 +78,15 @@ class GitRepo:
         return self.config.path.with_name(f".{self.config.path.name}.trio-update.repair")
 
     async def tidy(self) -> tuple[str, ...]:
-        await in_thread(durable.remove_tree, self._repair_stage)
+        if await in_thread(self.config.path.parent.is_dir):
+            await in_thread(durable.remove_tree, self._repair_stage)
         return await clear_locks(self.config.path)
 
     async def inspect(self, known: AppStatus) -> GitStatus:
         assert isinstance(known, GitStatus), _OURS
         try:
+            if (vacancy := await in_thread(look_at_place, self.config.path)) is not None:
+                return self._absent(vacancy, known, known_offer(known))
             facts = await look(self.config, self.repository, self._memory)
         except OperationFailed as failed:
             return self._failed(known, failed)
@@ -92,6 +98,8 @@ class GitRepo:
     async def check(self, known: AppStatus) -> GitStatus:
         assert isinstance(known, GitStatus), _OURS
         try:
+            if (vacancy := await in_thread(look_at_place, self.config.path)) is not None:
+                return await self._ask_for_absent(vacancy, known)
             await follow_move(self.config, self.repository, self.tools.http)
             facts = await look(self.config, self.repository, self._memory, fetch=_nobody)
         except Unreachable as failed:
@@ -102,6 +110,23 @@ class GitRepo:
         except OperationFailed as failed:
             return self._failed(known, failed)
         return self._fresh(facts, known)
+
+    def _absent(self, vacancy: Vacancy, known: GitStatus, offer: Offer) -> GitStatus:
+        status = judge_absent(self.config, vacancy, known, offer, self.initial())
+        if known.unreachable_since is not None and known.git_messages:
+            return unreachable(status, "\n".join(known.git_messages), known.unreachable_since)
+        return status
+
+    async def _ask_for_absent(self, vacancy: Vacancy, known: GitStatus) -> GitStatus:
+        if not self.config.origin:
+            return self._absent(vacancy, known, Offer())
+        try:
+            offer = await ask_offer(self.config, self.tools.processes)
+        except Unreachable as failed:
+            status = self._absent(vacancy, replace(known, unreachable_since=None), known_offer(known))
+            return unreachable(status, str(failed), known.unreachable_since or self.tools.clock())
+        status = self._absent(vacancy, replace(known, unreachable_since=None), offer)
+        return replace(status, refreshed_at=self.tools.clock())
 
     def _fresh(self, facts: Facts, known: GitStatus) -> GitStatus:
         status = judge(self.config, facts, known, debug=self.tools.debug)
@@ -177,6 +202,8 @@ class GitRepo:
                 return await prepare_move(config, self.repository, way, report)
             case Restore():
                 return await prepare_restore(config, self.repository, way, area, report)
+            case Install():
+                return await prepare_install(config, self.tools.processes, old, way, area, report)
             case Replacement():
                 return await prepare_replacement(config, self.tools.processes, decision.old, way, area, report)
             case None:

@@ -15,6 +15,7 @@ from trio_update.host.files.durable import translated
 from trio_update.model import Unknown
 from trio_update.text import named
 from trio_update.updaters.base import WorkArea
+from trio_update.updaters.place import Vacancy
 from trio_update.updaters.release.decision import Sight, immovable, refuse_lists
 from trio_update.updaters.release.effects import Shelve, Switch
 from trio_update.updaters.release.files import (
@@ -24,6 +25,7 @@ from trio_update.updaters.release.files import (
     make_program,
     unpack,
 )
+from trio_update.updaters.release.first import first_info
 from trio_update.updaters.release.info import (
     LARGEST,
     RELEASE_INFO,
@@ -83,6 +85,33 @@ class Builder:
         OperationFailed.
         """
         return self._program(obtained) if self.place.executable else self._folder(obtained, in_place)
+
+    def make_first(self, obtained: Obtained, vacancy: Vacancy) -> tuple[str, Sequence[Switch | Shelve]]:
+        """The same of an app that is not installed: a whole folder, a program's too.  Raises: OperationFailed."""
+        tree = self.stage / "tree"
+        if self.place.executable:
+            version = self._first_program(tree, obtained)
+        else:
+            archive = self._judge(obtained)
+            self.source.tell(f"Unpacking {obtained.name}")
+            unpack(archive, tree, obtained.name)
+            version = self._final_version(tree, obtained)
+        shelved = make_ready(obtained, version, self.turn)
+        if vacancy.empty:
+            adopt(tree, self.live)
+        switch = self._switch(self.live, tree, (), vacant=True)
+        return version, (switch, self._shelve(shelved, version, old_tree=str(tree) if vacancy.empty else ""))
+
+    def _first_program(self, tree: Path, obtained: Obtained) -> str:
+        """The program and the ``release_info.json`` that it needs from then on; the version."""
+        self.source.require_space(self.stage, obtained.size, f"unpacking {obtained.name}")
+        with translated("make", tree):
+            tree.mkdir()
+            tree.chmod(0o755)
+        for warning in make_program(obtained.asset, tree / obtained.name, self.live / obtained.name):
+            self.source.tell(warning)
+        durable.write_atomically(tree / RELEASE_INFO, first_info(self.source.repo, obtained.version, obtained.name))
+        return obtained.version
 
     def _folder(self, obtained: Obtained, in_place: bool) -> tuple[str, Sequence[Switch | Shelve]]:
         """For web and zip apps: unpack, and bring the user's files."""
@@ -194,7 +223,7 @@ class Builder:
             refusal = refuse_lists(self.config, version, changed)
             raise Refused(refusal.reason, refusal.message)
 
-    def _switch(self, live: Path, staged: Path, persistent: tuple[bytes, ...]) -> Switch:
+    def _switch(self, live: Path, staged: Path, persistent: tuple[bytes, ...], *, vacant: bool = False) -> Switch:
         inode = durable.inode(staged)
         assert inode is not None, "it was made just now"
         wanted = wanted_of(self.config, live) if live == self.live else ()
@@ -208,6 +237,7 @@ class Builder:
             brought=brought_files(staged, wanted, persistent),
             aside=str(self.area.saved_folder / "late"),
             since=self.since,
+            vacant=vacant,
         )
 
     def _shelve(self, shelved: Sequence[tuple[str, str]], version: str, *, old_tree: str) -> Shelve:

@@ -15,6 +15,7 @@ from trio_update.host.threads import in_thread
 from trio_update.model import Asset, Channel, RemoteRelease, Unknown
 from trio_update.progress import Report
 from trio_update.updaters.base import Recover, Request, Rollback
+from trio_update.updaters.place import nothing_to_install
 from trio_update.updaters.release.compare import is_as_packed
 from trio_update.updaters.release.decision import (
     ReleaseDecision,
@@ -25,13 +26,14 @@ from trio_update.updaters.release.decision import (
     space_steps,
 )
 from trio_update.updaters.release.files import size_of
+from trio_update.updaters.release.first import choose_asset
 from trio_update.updaters.release.goal import Goal, find_kept, recovery_version, rollback_version, upgrade_goal
 from trio_update.updaters.release.judge import lacks_asset, repo_of
 from trio_update.updaters.release.kind import ReleaseConfig, ReleaseStatus
 from trio_update.updaters.release.look import Look, Memory, look, persistent_of
 from trio_update.updaters.release.obtain import release_of
 from trio_update.updaters.release.persistent import folders_of_others, mounts_inside
-from trio_update.updaters.release.pick import needs_dates, pick_asset
+from trio_update.updaters.release.pick import needs_dates
 from trio_update.updaters.space import RESERVE, Disk, upper_bound
 from trio_update.versions import is_newer, is_rolling, same_version, spellings
 
@@ -76,15 +78,24 @@ class Decider:
     async def find_goal(self, request: Request, seen: Look) -> _Found:
         """What the request is about, and why it cannot be had."""
         try:
+            if seen.vacancy is not None and self.fetch is not None and not isinstance(request, Rollback):
+                return await self._first(request, seen)
             if isinstance(request, Recover):
                 return await self._recovery(request, seen)
-            if seen.info is None:
+            if seen.info is None and (seen.vacancy is None or isinstance(request, Rollback)):
                 return _Found()
             if isinstance(request, Rollback):
                 return await self._rollback(request, seen)
             return await self._upgrade(seen)
         except Refused as refused:
             return _Found(refusals=(Refusal(refused.reason, str(refused)),))
+
+    async def _first(self, request: Request, seen: Look) -> _Found:
+        """Of an app that is not installed: with nothing known, the error has to say what it is about."""
+        try:
+            return await (self._recovery(request, seen) if isinstance(request, Recover) else self._upgrade(seen))
+        except OperationFailed as error:
+            raise OperationFailed(nothing_to_install(self.config.path, str(error))) from error
 
     async def _upgrade(self, seen: Look) -> _Found:
         release = await self._newest_or_known(seen)
@@ -104,7 +115,7 @@ class Decider:
             release = await newest(self.config, self.forge, seen, self.known, Purpose.JOB)
         except OperationFailed as error:
             # Downloads cost nothing of a budget that is used up, and their host may be well.
-            if remembered is None or seen.info is None or not is_newer(remembered.tag, seen.info.version):
+            if remembered is None or not _is_worth_going(seen, remembered):
                 raise
             self.fetch(f"{str(error).rstrip('.')}. Going on with what is known: {remembered.tag}")
             return remembered
@@ -131,7 +142,8 @@ class Decider:
         if self.fetch is None:
             return _Found()
         release = await newest(self.config, self.forge, seen, self.known, Purpose.JOB)
-        self.fetch(f"It is not known which version of {self.config.name} was installed: taking {release.tag}")
+        if seen.vacancy is None:
+            self.fetch(f"It is not known which version of {self.config.name} was installed: taking {release.tag}")
         asset, refusals = self._asset(seen, release)
         return _Found(Goal(release.tag, release=release, asset=asset), refusals)
 
@@ -145,7 +157,14 @@ class Decider:
     def _asset(self, seen: Look, release: RemoteRelease) -> tuple[Asset | None, tuple[Refusal, ...]]:
         if why := lacks_asset(self.config, seen, release):
             return None, (Refusal(Reason.INVALID, why),)
-        return pick_asset(release, self.config.name, seen.info.asset_name if seen.info is not None else ""), ()
+        return choose_asset(self.config, seen, release), ()
+
+
+def _is_worth_going(seen: Look, remembered: RemoteRelease) -> bool:
+    """Whether what is known is good enough when the forge does not answer."""
+    if seen.info is None:
+        return seen.vacancy is not None
+    return is_newer(remembered.tag, seen.info.version)
 
 
 async def newest(

@@ -11,13 +11,15 @@ from msgspec.structs import replace as replaced
 from trio_update.errors import Reason, Refusal
 from trio_update.model import Asset, Plan, Unknown
 from trio_update.text import named
-from trio_update.updaters.base import Decision, Recover, Request, Target, Upgrade
+from trio_update.updaters.base import Decision, Recover, Request, Rollback, Target, Upgrade
+from trio_update.updaters.place import nothing_to_install, warn_of_packages, will_install
 from trio_update.updaters.plans import identified
 from trio_update.updaters.release.goal import Goal
 from trio_update.updaters.release.info import RELEASE_INFO
 from trio_update.updaters.release.kind import ReleaseConfig, ReleaseStatus
 from trio_update.updaters.release.look import Look
 from trio_update.updaters.space import Disk, Step, exact, shortage, tightness, upper_bound
+from trio_update.versions import NOT_INSTALLED
 
 # Releases of one app resemble each other in size, and in how well they can be packed; twice that is to the safe side.
 _GROWTH = 2
@@ -80,6 +82,9 @@ def decide(
         if sight.lists is None and config.dependency_files and seen.exists and not isinstance(request, Recover):
             told = f"whether {goal.version} needs other packages shows only when it has been downloaded"
             plan = replaced(plan, warnings=(*plan.warnings, told))
+    elif seen.vacancy is not None and not refusals:
+        why = nothing_to_install(config.path, "its releases have not been asked for yet, refresh it first")
+        refusals = (Refusal(Reason.INVALID, f"{config.name} cannot be updated: {why}"),)
     elif current:
         plan = replaced(plan, up_to_date=True, to_version=plan.from_version, download_bytes=0, disk_needed=0)
     return _decided(
@@ -90,9 +95,15 @@ def decide(
             refusals=refusals,
             seen=seen,
             goal=goal,
-            old=Target(seen.info.version if seen.info is not None else ""),
+            old=Target(_present(seen)),
         )
     )
+
+
+def _present(seen: Look) -> str:
+    if seen.info is not None:
+        return seen.info.version
+    return NOT_INSTALLED if seen.vacancy is not None else ""
 
 
 def decide_nothing(config: ReleaseConfig, request: Request, known: ReleaseStatus, why: str) -> ReleaseDecision:
@@ -121,6 +132,11 @@ def refuse_state(config: ReleaseConfig, request: Request, seen: Look) -> tuple[R
     refusals = list(refuse_held(config, request))
     if seen.obstacles:
         why = f"{config.name} cannot be updated: {'; '.join(seen.obstacles)}"
+    elif seen.vacancy is not None:
+        if not isinstance(request, Rollback):
+            return tuple(refusals)
+        why = f"{config.name} is {NOT_INSTALLED}, so that there is nothing to go back from: use an upgrade"
+        return (*refusals, Refusal(Reason.BAD_VERSION, why))
     elif seen.broken and not isinstance(request, Recover):
         why = f"{config.name} cannot be updated: {seen.broken}. Recover it first."
     elif seen.place.executable and seen.info is None:
@@ -222,8 +238,17 @@ def _blank(config: ReleaseConfig, known: ReleaseStatus, disk: Disk, losses: tupl
 
 def _plan(config: ReleaseConfig, known: ReleaseStatus, seen: Look, goal: Goal | None, sight: Sight) -> Plan:
     plan = _blank(config, known, sight.disk, seen.program.warnings if goal is not None else ())
-    if seen.info is not None:
-        plan = replaced(plan, from_version=seen.info.version)
+    if version := _present(seen):
+        plan = replaced(plan, from_version=version)
+    if seen.vacancy is not None:
+        # The status says the same as an anomaly, which a plan would have from its last look.
+        told = (
+            ()
+            if seen.obstacles
+            else (will_install(config.name, config.path), *warn_of_packages(config.dependency_files))
+        )
+        others = (warning for warning in plan.warnings if warning not in told)
+        plan = replaced(plan, warnings=(*told, *others))
     if goal is None:
         return plan
     asset = _identity(goal)

@@ -13,6 +13,7 @@ from trio_update.host.threads import in_thread
 from trio_update.progress import Report
 from trio_update.text import named
 from trio_update.updaters.base import Tools, in_loop
+from trio_update.updaters.place import occupy
 from trio_update.updaters.release.persistent import carry_late, found_persistent, unchanged_files
 from trio_update.updaters.release.shelf import Shelf
 
@@ -29,6 +30,8 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
     when the new folder was made but may come at any time.  What the release ``brought`` in their places is not the
     user's as long as it has the time in ns that it had then.
 
+    ``vacant``: nothing was there but an empty folder, or not even that, and whatever has come meanwhile stays.
+
     A folder that cannot change places (a mount point, a lower layer of an overlay) stays and is refilled, from copies
     that lie beside ``staged``.
     """
@@ -42,6 +45,7 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
     brought: tuple[tuple[bytes, int], ...] = ()
     aside: str
     since: float
+    vacant: bool = False
 
     @property
     def reversible(self) -> bool:
@@ -93,9 +97,11 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
             self._save_late(self.staged, self.live, report, wins=False, since=self.since)
 
     def _swap(self, forward: bool) -> None:
-        durable.swap(
-            Path(self.live), Path(self.staged), new=self.new_inode, replaces=self.old_inode is not None, forward=forward
-        )
+        live, staged, replaces = Path(self.live), Path(self.staged), self.old_inode is not None
+        if self.vacant and forward:
+            occupy(live, staged, new=self.new_inode, replaces=replaces)
+        else:
+            durable.swap(live, staged, new=self.new_inode, replaces=replaces, forward=forward)
 
     def _refill_new(self) -> None:
         live, mark, old = Path(self.live), self._stage / _MARK, self._stage / _OLD_COPY

@@ -46,7 +46,7 @@ def upgrade_goal(
     """
     if is_published_anew(seen, release, asset, assumed):
         return Goal(release.tag, release=release, asset=asset)
-    if seen.info is None or not is_update(release, seen.info.version, published):
+    if seen.vacancy is None and (seen.info is None or not is_update(release, seen.info.version, published)):
         return None
     kept = find_kept(seen.kept, release.tag)
     same = kept is not None and asset is not None and asset.digest.lower() == f"sha256:{kept.record.sha256}"
@@ -103,4 +103,4 @@ def recovery_version(seen: Look, known: ReleaseStatus) -> str | None:
         return seen.info.version
     if seen.kept:
         return seen.kept[-1].record.version
-    return known.version if isinstance(known.version, str) else None
+    return known.version if isinstance(known.version, str) and known.installed else None

@@ -63,6 +63,11 @@ def read_release_info(folder: Path, *, web: bool = False, executable: bool = Fal
     return info
 
 
+def is_program_name(name: str) -> bool:
+    """Whether a file of that name can lie beside what is ours in an app's folder."""
+    return bool(name) and "/" not in name and "\0" not in name and name not in _NO_PROGRAMS
+
+
 def other_repository(info: ReleaseInfo, asked: str) -> str:
     """What to say when a release that was found at ``asked`` (``owner/name``) says that it is of another repository.
 
@@ -104,7 +109,7 @@ def _decode(content: bytes, path: str) -> ReleaseInfo:
             raise NoReleaseInfo(f"'{key}' in {path} is {'missing' if value is None else 'not a text with content'}")
         texts[key] = value.strip()
     name = texts["asset_name"]
-    if "/" in name or "\0" in name or name in _NO_PROGRAMS:
+    if name and not is_program_name(name):
         raise NoReleaseInfo(f"'asset_name' in {path} is no name of a file: {name!r}")
     return ReleaseInfo(texts["project_owner"], texts["project_name"], texts["version"], name)
 

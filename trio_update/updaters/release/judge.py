@@ -7,11 +7,13 @@ from msgspec.structs import replace
 from trio_update.errors import OperationFailed
 from trio_update.model import Asset, Channel, RemoteRelease, Unknown
 from trio_update.text import moment, named
+from trio_update.updaters.place import nothing_to_install, will_install
+from trio_update.updaters.release.first import choose_asset
 from trio_update.updaters.release.goal import is_published_anew, record_of_installed
 from trio_update.updaters.release.kind import Assumed, ReleaseConfig, ReleaseStatus
 from trio_update.updaters.release.look import Look
 from trio_update.updaters.release.pick import is_update, pick_asset
-from trio_update.versions import is_earlier, same_version
+from trio_update.versions import ABSENT_VERSION, NOT_INSTALLED, is_earlier, same_version
 
 
 def initial_status(config: ReleaseConfig, *, debug: bool) -> ReleaseStatus:
@@ -48,6 +50,8 @@ def judge(
     """
     fresh = initial_status(config, debug=debug)
     owner, _, name = repo_of(config, seen).partition("/")
+    if seen.vacancy is not None:
+        return _absent(config, seen, known, remote, fresh)
     warnings = (*seen.obstacles, *((seen.broken,) if seen.broken else ()))
     version = seen.info.version if seen.info is not None else Unknown(seen.broken or "; ".join(seen.obstacles))
     kept = tuple(kept.record.version for kept in seen.kept if kept.record.version != version)
@@ -77,6 +81,33 @@ def judge(
     )
 
 
+def _absent(
+    config: ReleaseConfig, seen: Look, known: ReleaseStatus, remote: RemoteRelease | None, fresh: ReleaseStatus
+) -> ReleaseStatus:
+    """Of an app that is not there; see :data:`~trio_update.versions.ABSENT_VERSION` for why it is valid."""
+    remote_version = remote.tag if remote is not None else Unknown("the releases have not been asked for yet")
+    told = seen.obstacles
+    if isinstance(remote_version, Unknown) and not told:
+        told = (nothing_to_install(config.path, remote_version.reason),)
+    return replace(
+        fresh,
+        installed=False,
+        version=ABSENT_VERSION,
+        remote_version=remote_version,
+        rollback_version=Unknown(NOT_INSTALLED),
+        is_valid=not told,
+        warnings=told,
+        anomalies=(
+            *(() if told else (will_install(config.name, config.path),)),
+            *_anomalies(config, seen, remote, None),
+        ),
+        remote=remote,
+        remote_title=remote.title if remote is not None else "",
+        kept_versions=tuple(kept.record.version for kept in seen.kept),
+        refreshed_at=known.refreshed_at,
+    )
+
+
 def repo_of(config: ReleaseConfig, seen: Look) -> str:
     """Where to look for releases: what the app says wins over the configuration."""
     return seen.info.repo if seen.info is not None else config.repo
@@ -85,7 +116,7 @@ def repo_of(config: ReleaseConfig, seen: Look) -> str:
 def lacks_asset(config: ReleaseConfig, seen: Look, release: RemoteRelease) -> str:
     """Why a release cannot be installed; empty when it can."""
     try:
-        pick_asset(release, config.name, seen.info.asset_name if seen.info is not None else "")
+        choose_asset(config, seen, release)
     except OperationFailed as error:
         return str(error)
     return ""
@@ -131,7 +162,10 @@ def _anomalies(config: ReleaseConfig, seen: Look, remote: RemoteRelease | None, 
         found.append(f"The installed release is of {repo}, configured is {config.repo}: {repo} is used")
     if remote is not None and remote.repo.lower() != repo.lower():
         found.append(f"The project has moved from {repo} to {remote.repo}: set 'repo'")
-    update = remote if seen.info is not None and remote and is_update(remote, seen.info.version, published) else None
+    wanted = seen.vacancy is not None
+    if remote is not None and seen.info is not None:
+        wanted = is_update(remote, seen.info.version, published)
+    update = remote if wanted else None
     if update is not None and (why := lacks_asset(config, seen, update)):
         found.append(f"There is an update that cannot be installed: {why}")
     if seen.damage:

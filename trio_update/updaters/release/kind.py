@@ -137,9 +137,10 @@ class ExecutableConfig(ReleaseConfig, frozen=True, kw_only=True, tag="executable
 
 
 def _effects() -> tuple[type[Effect], ...]:
+    from trio_update.updaters.place import MakeFolders
     from trio_update.updaters.release.effects import Shelve, Switch
 
-    return (Switch, Shelve)
+    return (MakeFolders, Switch, Shelve)
 
 
 def _make(config: ReleaseConfig, tools: Tools) -> Updater:

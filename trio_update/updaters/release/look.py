@@ -10,6 +10,7 @@ from trio_update.errors import OperationFailed
 from trio_update.host.archive.extract import Archive, read_archive
 from trio_update.host.files.durable import translated
 from trio_update.model import RemoteRelease
+from trio_update.updaters.place import Vacancy, look_at_place
 from trio_update.updaters.release.compare import is_as_packed
 from trio_update.updaters.release.info import (
     RELEASE_INFO,
@@ -48,7 +49,7 @@ class Place:
 class Look:
     """``broken``: the app cannot be updated, for this reason; a recovery helps, unless ``obstacles`` is told too.
 
-    ``program``: what an update of an executable would break or lose.
+    ``program``: what an update of an executable would break or lose.  ``vacancy``: the app is not installed.
     """
 
     place: Place
@@ -59,6 +60,7 @@ class Look:
     kept: tuple[Kept, ...] = ()
     damage: tuple[str, ...] = ()
     program: Judgement = field(default_factory=Judgement)
+    vacancy: Vacancy | None = None
 
 
 @dataclass
@@ -97,12 +99,10 @@ def place_of(config: ReleaseConfig) -> Place:
 def look(config: ReleaseConfig, memory: Memory) -> Look:
     """Blocking.  Raises: FileTrouble for a disk that cannot be read."""
     place = place_of(config)
-    obstacles = tuple(_obstacles(config, place))
-    with translated("look at", place.folder):
-        exists = place.folder.is_dir()
-    if not exists:
-        why = f"there is no folder {config.path}"
-        return Look(place, broken="" if obstacles else why, obstacles=obstacles, kept=place.shelf.kept())
+    vacancy = look_at_place(config.path)
+    obstacles = tuple(_obstacles(config, place, vacancy))
+    if vacancy is not None:
+        return Look(place, obstacles=obstacles, kept=place.shelf.kept(), vacancy=vacancy)
     try:
         info = read_release_info(place.folder, web=config.has_old_marks, executable=place.executable)
     except NoReleaseInfo as error:
@@ -113,17 +113,17 @@ def look(config: ReleaseConfig, memory: Memory) -> Look:
     return Look(place, exists=True, info=info, obstacles=obstacles, kept=kept, damage=damage, program=program)
 
 
-def _obstacles(config: ReleaseConfig, place: Place) -> list[str]:
+def _obstacles(config: ReleaseConfig, place: Place, vacancy: Vacancy | None) -> list[str]:
     folder = place.folder
     with translated("look at", folder):
-        if folder.exists() and not folder.is_dir():
-            return [f"{config.path} is not a folder: move the file away, or correct 'path'"]
         found = []
         if (repository := _git_above(folder)) is not None:
             found.append(
                 f"{config.path} is inside the git repository {repository}: an update would change its files. "
                 "Move the app out of it, or use type git_repo"
             )
+        if vacancy is not None:
+            return [*vacancy.obstacles, *found]
         needed = (folder,) if place.executable else (folder, folder.parent)
         found += [
             f"{path} is not writable: check owner, permissions and whether the disk is mounted read-only"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from trio_update.host.forge.base import Forge, Purpose
 from trio_update.host.threads import in_thread
 from trio_update.model import AppStatus, RemoteRelease
 from trio_update.progress import Report
-from trio_update.updaters.base import Decision, Prepared, Recover, Request, Target, Tools, WorkArea
+from trio_update.updaters.base import Decision, Effect, Prepared, Recover, Request, Target, Tools, WorkArea
+from trio_update.updaters.place import expect_vacant, prepare_folders
 from trio_update.updaters.release.build import Builder, start
 from trio_update.updaters.release.decide import Decider, learn_date, newest, still_theirs
 from trio_update.updaters.release.decision import ReleaseDecision
@@ -27,6 +29,14 @@ from trio_update.updaters.release.original import Installed, Original, fetch_ori
 from trio_update.updaters.space import RESERVE
 
 _OURS = "the engine gives an updater what the same updater made"
+
+
+def _beside(seen: Look) -> Path:
+    """What the stage is made beside: an executable lives among others, and a new app's folder may have no parent."""
+    folder = seen.place.folder
+    if seen.vacancy is not None:
+        return seen.vacancy.anchor / folder.name
+    return folder / "program" if seen.place.executable else folder
 
 
 @dataclass
@@ -101,13 +111,20 @@ class ReleaseApp:
         report(f"Recovering {name} {goal.version}" if in_place else f"{name}: {old.version} → {goal.version}")
         for warning in seen.program.warnings:
             report(warning)
-        folder = seen.place.folder
-        stage = await area.stage(folder / "program" if seen.place.executable else folder)
+        stage = await area.stage(_beside(seen))
         source = self._source(seen, goal, report)
         obtained = await source.obtain(goal, stage)
-        original = None if in_place else await self._original(seen, obtained.version, source, stage / "original")
-        builder = Builder(self.config, seen, stage, source, area, since, original)
-        version, effects = await in_thread(builder.make, obtained, in_place)
+        effects: Sequence[Effect]
+        if seen.vacancy is not None:
+            # Those who made a folder of that name during the download keep it.
+            vacancy = await in_thread(expect_vacant, self.config.path)
+            builder = Builder(self.config, seen, stage, source, area, since)
+            version, effects = await in_thread(builder.make_first, obtained, vacancy)
+            effects = (*await prepare_folders(vacancy, area), *effects)
+        else:
+            original = None if in_place else await self._original(seen, obtained.version, source, stage / "original")
+            builder = Builder(self.config, seen, stage, source, area, since, original)
+            version, effects = await in_thread(builder.make, obtained, in_place)
         return Prepared(old, Target(version, digest=f"sha256:{obtained.sha256}"), effects=tuple(effects))
 
     async def _original(self, seen: Look, wanted: str, source: Source, folder: Path) -> Original | None:
