@@ -185,7 +185,7 @@ async def test_what_cannot_be_settled_is_told_and_tried_again_by_a_recovery(site
             assert caught.value.reason is Reason.STUCK
             assert (await manager.plan("one"))[0].refusals == (str(caught.value),)
             assert manager.status().version_info[AppName("two")].is_valid
-    entry = (await Journal(site.folder / "data/trio_update/journal", EFFECTS).load())[0]
+    entry = (await Journal(site.folder / "data/trio_update/journal", EFFECTS).read()).entries[0]
     assert entry.attempts == 3
     async with site.manager() as (manager, _):
         await manager.upgrade("two", who="test")
@@ -324,9 +324,9 @@ async def test_no_two_apps_share_a_file_of_the_journal(tmp_path: Path) -> None:
     names = ["a.b", "a b", "a_b", "a-b", "ab", "A_b", "a%20b", "a.b.json", "1.a", "a_b ", "\u00e4", "a/b"]
     for name in names:
         await journal.write(bare_entry(AppName(name)))
-    assert sorted(entry.app for entry in await journal.load()) == sorted(names)
+    assert sorted(entry.app for entry in (await journal.read()).entries) == sorted(names)
     assert len(list(tmp_path.iterdir())) == len(names)
-    for entry in await journal.load():
+    for entry in (await journal.read()).entries:
         await journal.close(entry)
     assert not list(tmp_path.iterdir())
 
@@ -337,10 +337,10 @@ async def test_the_names_of_former_versions_are_read(tmp_path: Path, app: str) -
     del raw["schema"]
     (tmp_path / "41.a_b.json").write_bytes(msgspec.json.encode(raw))
     journal = Journal(tmp_path, EFFECTS)
-    (entry,) = await journal.load()
+    (entry,) = (await journal.read()).entries
     assert (entry.app, entry.schema) == (app, 1)
     await journal.write(replace(entry, attempts=1))
-    assert [found.attempts for found in await journal.load()] == [1]
+    assert [found.attempts for found in (await journal.read()).entries] == [1]
     await journal.close(entry)
     assert not list(tmp_path.iterdir())
 

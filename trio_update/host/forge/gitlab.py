@@ -13,7 +13,7 @@ from trio_update.host.forge.base import NoSuchRelease, Purpose
 from trio_update.host.forge.github import Text
 from trio_update.host.http.client import shown
 from trio_update.model import Asset, RemoteRelease
-from trio_update.versions import Stage, read_tag
+from trio_update.versions import Maturity, read_tag
 
 GITLAB_HEADERS = {"Accept": "application/json"}
 
@@ -82,7 +82,7 @@ def _path(repo: str) -> str:
 
 def _is_prerelease(tag: str) -> bool:
     version = read_tag(tag)
-    return version is not None and version.stage is not Stage.FINAL
+    return version is not None and version.maturity is not Maturity.FINAL
 
 
 def _release(repo: str, found: _Release) -> RemoteRelease:

@@ -10,7 +10,7 @@ from trio_update.host.git.output import Settings, Tag
 from trio_update.model import Channel
 from trio_update.updaters.git.facts import Seen, Tracking
 from trio_update.updaters.git.kind import GitRepoConfig
-from trio_update.versions import GitVersion, Stage, read_tag
+from trio_update.versions import GitVersion, Maturity, read_tag
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ def choose_target(channel: Channel, seen: Seen) -> Chosen:
 
 def choose_tag(channel: Channel, tags: Sequence[Tag]) -> Tag | None:
     """The tag that a channel updates to; ``tags`` newest first.  Tags that are no versions are passed over."""
-    lowest = Stage.FINAL if channel is Channel.STABLE else Stage.BETA
+    lowest = Maturity.FINAL if channel is Channel.STABLE else Maturity.BETA
     for tag in tags:
         version = read_tag(tag.name)
-        if version is not None and version.stage >= lowest:
+        if version is not None and version.maturity >= lowest:
             return tag
     return None
 
