@@ -143,6 +143,35 @@ async def test_a_committed_update_is_finished_and_can_be_rolled_back(site: Site)
     assert site.head("one") == old
 
 
+class Killed(BaseException):
+    """The end of a process, as far as one test can have that."""
+
+
+async def test_a_start_that_is_killed_behind_the_end_of_an_entry_keeps_the_way_back(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await site.add("one")
+    old = site.head("one")
+    await write_entry(site, entry_of(site, phase=Phase.COMMITTED))
+    git(site.folder / "one", "pull", "-q", "--ff-only", str(site.upstreams["one"].path))
+    with monkeypatch.context() as patched:
+        close = Journal.close
+
+        async def close_and_die(journal: Journal, entry: Entry) -> None:
+            await close(journal, entry)
+            raise Killed
+
+        patched.setattr(Journal, "close", close_and_die)
+        with pytest.raises(Killed):
+            async with site.manager(refresh=False):
+                raise AssertionError("it was killed before")
+    async with site.manager(refresh=False) as (manager, _):
+        (record,) = await manager.history()
+        assert (record.proc_id, record.outcome, record.requested_by) == (41, Outcome.SUCCEEDED, "before")
+        await manager.rollback("one", who="test")
+    assert site.head("one") == old
+
+
 async def test_a_stage_of_a_killed_preparation_is_removed(site: Site) -> None:
     await site.add("one")
     stage = site.folder / ".one.trio-update.41"

@@ -92,8 +92,9 @@ async def _resume_one(
     )
     _log.warning("%s: undoing or finishing an update that was interrupted (%s)", entry.app, entry.phase)
     if entry.phase is Phase.COMMITTED and not recorded:
-        # Before the entry is closed: a kill right behind it would forget the way back.
+        # Durable before the entry is closed: a kill right behind that would lose the way back.
         board.set_earlier(entry.app, _earlier(board, entry))
+        await _record(entry, record or _new_record(entry), True, log, store, board)
     try:
         await resume(journal, entry, updater, tools, log.append)
     except (NotPutBack, NotTidied) as error:
