@@ -137,6 +137,7 @@ async def test_a_peer_that_vanishes_is_noticed() -> None:
 
 async def test_a_quiet_peer_is_not_lost() -> None:
     async with scripted_server({"x": result("ok")}) as server, open_client(server.url, heartbeat=0.02) as client:
+        # Fifteen heartbeats, any of which could have taken the quiet for a loss.  Real sockets keep real time.
         await trio.sleep(0.3)
         assert await client.call("x") == "ok"
 

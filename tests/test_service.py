@@ -16,6 +16,7 @@ from trio_websocket import WebSocketConnection, open_websocket_url
 
 from tests.support.cli import Running, piped_cli
 from tests.support.upstream import Bench, Upstream, reap_inherited
+from tests.support.waiting import until
 from tests.test_cli_serve import serving
 
 _SLOW_HEALTH = "health_command: sh -c 'echo > ../reached; sleep 60'\nhealth_timeout: 90\n"
@@ -56,14 +57,9 @@ async def next_frame(socket: WebSocketConnection) -> Any:
 async def ready(url: str) -> None:
     """Return when the server has looked at its apps."""
     async with httpx.AsyncClient(base_url=url) as client:
-        while (await client.post("/machine/update/refresh", json={})).status_code != 200:  # noqa: ASYNC110 - another process
-            await trio.sleep(0.05)
-
-
-async def reached(bench: Bench) -> None:
-    with trio.fail_after(20):
-        while not (bench.folder / "reached").exists():  # noqa: ASYNC110 - another process makes it
-            await trio.sleep(0.02)
+        with trio.fail_after(30):
+            while (await client.post("/machine/update/refresh", json={})).status_code != 200:  # noqa: ASYNC110 - another process
+                await trio.sleep(0.05)
 
 
 async def test_an_upgrade_by_a_plan_that_has_changed_is_refused_over_both_ways(bench: Bench) -> None:
@@ -115,7 +111,7 @@ async def test_a_status_is_answered_while_an_upgrade_runs_on_the_same_socket(ben
         await ready(url)
         async with connected(url) as socket:
             await call(socket, "machine.update.upgrade", 1, name="app")
-            await reached(bench)
+            await until((bench.folder / "reached").exists)
             await call(socket, "machine.update.status", 2)
             while (frame := await next_frame(socket)).get("id") != 2:
                 assert "id" not in frame
@@ -153,7 +149,7 @@ async def test_a_stop_in_the_middle_of_an_upgrade_puts_the_app_back_and_exits_wi
         await ready(url)
         async with connected(url) as socket:
             await call(socket, "machine.update.upgrade", name="app")
-            await reached(bench)
+            await until((bench.folder / "reached").exists)
             for _ in range(signals):
                 server.signal(signal.SIGTERM)
             with trio.fail_after(20):
@@ -169,7 +165,7 @@ async def test_a_kill_in_the_middle_of_an_upgrade_and_a_new_start_end_in_a_valid
         await ready(url)
         async with connected(url) as socket:
             await call(socket, "machine.update.upgrade", name="app")
-            await reached(bench)
+            await until((bench.folder / "reached").exists)
             assert bench.head == bench.upstream.head
             server.signal(signal.SIGKILL)
             await server.process.wait()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from packaging.version import Version
 
 from trio_update.cli.views import AppView, State, state_of
-from trio_update.versions import GitVersion, Stage, inferred, is_newer, is_rolling, read_description, read_tag
+from trio_update.versions import GitVersion, Maturity, inferred, is_newer, is_rolling, read_description, read_tag
 
 RISING = (
     "nightly-2",  # no version: nothing is known of its age
@@ -38,21 +38,21 @@ def test_tags_rise_by_release_stage_and_number_and_clones_by_commits_after_that(
 
 
 @pytest.mark.parametrize(
-    ("tag", "release", "stage"),
+    ("tag", "release", "maturity"),
     [
-        ("v0.12.0", (0, 12), Stage.FINAL),
-        ("0.12.0.0", (0, 12), Stage.FINAL),
-        ("v0.8.0-alpha.3", (0, 8), Stage.ALPHA),
-        ("v0.8.0-dev1", (0, 8), Stage.ALPHA),
-        ("v0.8.0-beta", (0, 8), Stage.BETA),
-        ("v1.2.3-rc2", (1, 2, 3), Stage.CANDIDATE),
-        ("V0", (0,), Stage.FINAL),
+        ("v0.12.0", (0, 12), Maturity.FINAL),
+        ("0.12.0.0", (0, 12), Maturity.FINAL),
+        ("v0.8.0-alpha.3", (0, 8), Maturity.ALPHA),
+        ("v0.8.0-dev1", (0, 8), Maturity.ALPHA),
+        ("v0.8.0-beta", (0, 8), Maturity.BETA),
+        ("v1.2.3-rc2", (1, 2, 3), Maturity.CANDIDATE),
+        ("V0", (0,), Maturity.FINAL),
     ],
 )
-def test_a_tag_is_read(tag: str, release: tuple[int, ...], stage: Stage) -> None:
+def test_a_tag_is_read(tag: str, release: tuple[int, ...], maturity: Maturity) -> None:
     found = read_tag(tag)
     assert found is not None
-    assert (found.release, found.stage) == (release, stage)
+    assert (found.release, found.maturity) == (release, maturity)
 
 
 @pytest.mark.parametrize("tag", ["nightly", "", "release/1.0", "v1.0 beta", "latest-1", "1..0"])

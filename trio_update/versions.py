@@ -19,7 +19,7 @@ from packaging.version import InvalidVersion, Version
 _Comparable = TypeVar("_Comparable", Version, int, tuple[int, ...])
 
 _DESCRIBED = re.compile(r"(?P<tag>.+)-(?P<count>\d+)-g(?P<hash>[0-9a-f]{4,64})")
-_STAGES = {"a": "ALPHA", "b": "BETA", "rc": "CANDIDATE"}
+_MATURITIES = {"a": "ALPHA", "b": "BETA", "rc": "CANDIDATE"}
 
 
 NOT_INSTALLED = "not installed"
@@ -33,7 +33,7 @@ and the remote one is greater.  With ``?`` they show none; with ``is_valid: fals
 switches "update all" off.  A number comes first behind the dash, because words are greater than numbers there."""
 
 
-class Stage(enum.IntEnum):
+class Maturity(enum.IntEnum):
     """How finished a tagged version is; the numbers are the order."""
 
     ALPHA = 0
@@ -57,11 +57,11 @@ class TagVersion:
         return release
 
     @property
-    def stage(self) -> Stage:
+    def maturity(self) -> Maturity:
         """How finished it is.  A development release counts as alpha."""
         if self.key.is_devrelease:
-            return Stage.ALPHA
-        return Stage[_STAGES[self.key.pre[0]]] if self.key.pre is not None else Stage.FINAL
+            return Maturity.ALPHA
+        return Maturity[_MATURITIES[self.key.pre[0]]] if self.key.pre is not None else Maturity.FINAL
 
 
 def read_tag(tag: str) -> TagVersion | None:

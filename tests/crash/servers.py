@@ -115,11 +115,12 @@ class Server:
 
     async def when_ready(self, path: str) -> Answer:
         """The same, again while it says that it has not looked at its apps yet."""
-        while True:
-            answer = await self.ask(path)
-            if answer.code != 503:
-                return answer
-            await trio.sleep(0.01)
+        with trio.fail_after(_PATIENCE):
+            while True:
+                answer = await self.ask(path)
+                if answer.code != 503:
+                    return answer
+                await trio.sleep(0.01)
 
     async def app(self) -> dict[str, Any]:
         answer = await self.ask("status", "GET")

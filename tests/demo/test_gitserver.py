@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.support.waiting import until
 from trio_update.demo.git import git_environment
 from trio_update.demo.gitserver import Behaviour, GitServer, serve_git
 from trio_update.demo.repos import Tag, Upstream, add_commits, clone, make_upstream
@@ -65,10 +66,7 @@ def post(body: bytes, **headers: str) -> bytes:
 
 async def back_to(tasks: int) -> None:
     """Return when no more than ``tasks`` are left of those that the server started."""
-    with trio.fail_after(10):
-        # Nobody tells when a task of another nursery has ended.
-        while trio.lowlevel.current_statistics().tasks_living > tasks:  # noqa: ASYNC110
-            await trio.sleep(0.01)
+    await until(lambda: trio.lowlevel.current_statistics().tasks_living <= tasks)
 
 
 def status_of(answer: bytes) -> int:

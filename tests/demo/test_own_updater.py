@@ -14,6 +14,7 @@ import trio
 
 from tests.support.cli import Running, piped_cli, run_cli
 from tests.support.upstream import reap_inherited
+from tests.support.waiting import until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CONFIGURATION = """\
@@ -132,7 +133,7 @@ async def test_it_is_aborted(machine: Path) -> None:
     async with serving(machine) as (_, env), trio.open_nursery() as nursery:
         await run_cli("refresh", env=env)
         nursery.start_soon(lambda: run_cli("upgrade", "board", env=env))
-        await until(machine / "reached")
+        await until((machine / "reached").exists)
         assert live(machine) == image("1.10")
         assert (await run_cli("abort", env=env)).code == 0
         assert (live(machine), tidy(machine)) == (image("1.9"), True)
@@ -195,12 +196,6 @@ async def test_a_broken_entry_point_is_told_and_stops_nothing(machine: Path) -> 
         status = await status_of(env)
         assert status["version"] == "1.9"
         assert "trio_update.kinds:gone" in (await run_cli("status", env=env)).out
-
-
-async def until(path: Path) -> None:
-    with trio.fail_after(30):
-        while not path.exists():  # noqa: ASYNC110 - another process makes it
-            await trio.sleep(0.02)
 
 
 def test_it_is_short() -> None:

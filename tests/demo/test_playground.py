@@ -13,6 +13,7 @@ import trio.testing
 
 from tests.support.cli import piped_cli, run_cli
 from tests.support.playground_client import playground, started
+from tests.support.waiting import until
 from trio_update.demo.git import git
 from trio_update.demo.gitserver import serve_git
 from trio_update.demo.repos import clone, make_upstream
@@ -116,9 +117,7 @@ async def test_the_slow_app_can_be_aborted(temporary: Path) -> None:
 
 async def test_a_signal_while_it_is_being_built_ends_it_too(temporary: Path) -> None:
     async with started(temporary, "--port", "0") as it:
-        # Nobody tells what another process has written.
-        while not list(temporary.glob("*/apps/*")):  # noqa: ASYNC110
-            await trio.sleep(0.01)
+        await until(lambda: any(temporary.glob("*/apps/*")))
         await it.stop(signal.SIGINT)
         assert "The playground is at" not in it.running.output
 
@@ -171,9 +170,7 @@ async def test_the_slow_upstream_moves_on_when_all_of_it_was_fetched_until_it_ca
             for _ in range(2):
                 await trio.testing.wait_all_tasks_blocked()
                 await fetch()
-                with trio.fail_after(20):
-                    while upstream.commits()[-1] == tips[-1]:  # noqa: ASYNC110
-                        await trio.sleep(0.01)
+                await until(lambda: upstream.commits()[-1] != tips[-1])
                 tips.append(upstream.commits()[-1])
             # Users break things.  It gives up, and nothing else ends.
             (upstream.path / "refs" / "heads" / "master.lock").touch()

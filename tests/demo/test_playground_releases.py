@@ -16,6 +16,7 @@ import trio
 from tests.support.cli import piped_cli
 from tests.support.playground_client import Playground, playground
 from tests.support.releases import photo, tree
+from tests.support.waiting import until
 from trio_update import load_config
 from trio_update.demo.github.server import GitHub
 from trio_update.demo.releases import BIG, DAMAGED, RELEASE_APPS, TOOL, WEB_CLIENT, ZIP_APP, publish
@@ -148,8 +149,7 @@ async def test_github_goes_in_the_middle_of_a_download_and_comes_back(temporary:
     async with playground(temporary, "--port", "0") as it:
         await it.refreshed()
         async with piped_cli("upgrade", BIG, "--url", it.url) as upgrade:
-            while not re.search(r"KiB \[[1-9]", upgrade.output):  # noqa: ASYNC110
-                await trio.sleep(0.05)
+            await until(lambda: re.search(r"KiB \[[1-9]", upgrade.output) is not None)
             port = await go_offline(it)
             await upgrade.until("trying again in")
             # Somebody else listens there when it wants to come back.
@@ -161,8 +161,8 @@ async def test_github_goes_in_the_middle_of_a_download_and_comes_back(temporary:
                 await it.running.until("cannot listen again yet")
             await it.running.until("The stand-in for GitHub answers again.")
             said = len(upgrade.output)
-            while not (resumed := re.findall(r": (\d+) KiB / ", upgrade.output[said:])):  # noqa: ASYNC110
-                await trio.sleep(0.05)
+            await until(lambda: re.search(r": \d+ KiB / ", upgrade.output[said:]) is not None)
+            resumed = re.findall(r": (\d+) KiB / ", upgrade.output[said:])
             assert int(resumed[0]) > 0, "it went on where it was cut"
             await it.stop(signal.SIGINT)
             assert await upgrade.process.wait() in (3, 5)

@@ -249,7 +249,7 @@ async def test_a_job_takes_the_app_from_a_refresh_that_hangs(site: Site) -> None
     async with site.manager() as (manager, _), trio.open_nursery() as nursery:
         site.behave("one", hang=True)
         nursery.start_soon(manager.refresh, "one")
-        await trio.sleep(0.2)
+        await site.server.requests_reach("one", site.server.requests["one"] + 1)
         site.behave("one")
         with trio.fail_after(10):
             await manager.upgrade("one", who="test")

@@ -143,6 +143,35 @@ async def test_a_committed_update_is_finished_and_can_be_rolled_back(site: Site)
     assert site.head("one") == old
 
 
+class Killed(BaseException):
+    """The end of a process, as far as one test can have that."""
+
+
+async def test_a_start_that_is_killed_behind_the_end_of_an_entry_keeps_the_way_back(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await site.add("one")
+    old = site.head("one")
+    await write_entry(site, entry_of(site, phase=Phase.COMMITTED))
+    git(site.folder / "one", "pull", "-q", "--ff-only", str(site.upstreams["one"].path))
+    with monkeypatch.context() as patched:
+        close = Journal.close
+
+        async def close_and_die(journal: Journal, entry: Entry) -> None:
+            await close(journal, entry)
+            raise Killed
+
+        patched.setattr(Journal, "close", close_and_die)
+        with pytest.raises(Killed):
+            async with site.manager(refresh=False):
+                raise AssertionError("it was killed before")
+    async with site.manager(refresh=False) as (manager, _):
+        (record,) = await manager.history()
+        assert (record.proc_id, record.outcome, record.requested_by) == (41, Outcome.SUCCEEDED, "before")
+        await manager.rollback("one", who="test")
+    assert site.head("one") == old
+
+
 async def test_a_stage_of_a_killed_preparation_is_removed(site: Site) -> None:
     await site.add("one")
     stage = site.folder / ".one.trio-update.41"
@@ -185,7 +214,7 @@ async def test_what_cannot_be_settled_is_told_and_tried_again_by_a_recovery(site
             assert caught.value.reason is Reason.STUCK
             assert (await manager.plan("one"))[0].refusals == (str(caught.value),)
             assert manager.status().version_info[AppName("two")].is_valid
-    entry = (await Journal(site.folder / "data/trio_update/journal", EFFECTS).load())[0]
+    entry = (await Journal(site.folder / "data/trio_update/journal", EFFECTS).read()).entries[0]
     assert entry.attempts == 3
     async with site.manager() as (manager, _):
         await manager.upgrade("two", who="test")
@@ -324,9 +353,9 @@ async def test_no_two_apps_share_a_file_of_the_journal(tmp_path: Path) -> None:
     names = ["a.b", "a b", "a_b", "a-b", "ab", "A_b", "a%20b", "a.b.json", "1.a", "a_b ", "\u00e4", "a/b"]
     for name in names:
         await journal.write(bare_entry(AppName(name)))
-    assert sorted(entry.app for entry in await journal.load()) == sorted(names)
+    assert sorted(entry.app for entry in (await journal.read()).entries) == sorted(names)
     assert len(list(tmp_path.iterdir())) == len(names)
-    for entry in await journal.load():
+    for entry in (await journal.read()).entries:
         await journal.close(entry)
     assert not list(tmp_path.iterdir())
 
@@ -337,10 +366,10 @@ async def test_the_names_of_former_versions_are_read(tmp_path: Path, app: str) -
     del raw["schema"]
     (tmp_path / "41.a_b.json").write_bytes(msgspec.json.encode(raw))
     journal = Journal(tmp_path, EFFECTS)
-    (entry,) = await journal.load()
+    (entry,) = (await journal.read()).entries
     assert (entry.app, entry.schema) == (app, 1)
     await journal.write(replace(entry, attempts=1))
-    assert [found.attempts for found in await journal.load()] == [1]
+    assert [found.attempts for found in (await journal.read()).entries] == [1]
     await journal.close(entry)
     assert not list(tmp_path.iterdir())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trio_update.engine.journal import Phase
-from trio_update.engine.states import EntryEvent, ImpossibleStep, JobEvent, Stage, next_phase, next_stage
+from trio_update.engine.states import EntryEvent, ImpossibleEvent, JobEvent, Position, next_phase, next_position
 from trio_update.model import JobState
 
 
@@ -14,17 +14,17 @@ def phases_after(phase: Phase | None) -> dict[EntryEvent, Phase | None]:
     for event in EntryEvent:
         try:
             found[event] = next_phase(phase, event)
-        except ImpossibleStep:
+        except ImpossibleEvent:
             continue
     return found
 
 
-def stages_after(stage: Stage) -> dict[JobEvent, Stage]:
+def positions_after(position: Position) -> dict[JobEvent, Position]:
     found = {}
     for event in JobEvent:
         try:
-            found[event] = next_stage(stage, event)
-        except ImpossibleStep:
+            found[event] = next_position(position, event)
+        except ImpossibleEvent:
             continue
     return found
 
@@ -46,22 +46,26 @@ def test_an_entry_goes_from_preparing_by_open_to_committed_and_is_undone_before_
 
 
 def test_every_job_can_come_to_its_end_and_does_not_leave_it() -> None:
-    reached, waiting = set(), [Stage.WAITING]
+    reached, waiting = set(), [Position.WAITING]
     while waiting:
-        stage = waiting.pop()
-        if stage not in reached:
-            reached.add(stage)
-            waiting += stages_after(stage).values()
-    assert reached == set(Stage)
-    assert stages_after(Stage.ENDED) == {}
+        position = waiting.pop()
+        if position not in reached:
+            reached.add(position)
+            waiting += positions_after(position).values()
+    assert reached == set(Position)
+    assert positions_after(Position.ENDED) == {}
 
 
-@pytest.mark.parametrize("stage", [Stage.SWITCHED, Stage.ONLY_FORWARD])
-def test_a_job_whose_app_has_changed_ends_by_a_commit_or_an_undo_only(stage: Stage) -> None:
-    assert {JobEvent.END, JobEvent.NEXT_APP}.isdisjoint(stages_after(stage))
-    assert {JobEvent.COMMIT, JobEvent.UNDO} <= stages_after(stage).keys()
+@pytest.mark.parametrize("position", [Position.SWITCHED, Position.ONLY_FORWARD])
+def test_a_job_whose_app_has_changed_ends_by_a_commit_or_an_undo_only(position: Position) -> None:
+    assert {JobEvent.END, JobEvent.NEXT_APP}.isdisjoint(positions_after(position))
+    assert {JobEvent.COMMIT, JobEvent.UNDO} <= positions_after(position).keys()
 
 
 def test_a_job_can_be_aborted_until_something_cannot_be_taken_back() -> None:
-    assert [stage for stage in Stage if not stage.no_abort] == [Stage.WAITING, Stage.PREPARING, Stage.SWITCHED]
-    assert {stage.shown for stage in Stage} == set(JobState)
+    assert [position for position in Position if not position.no_abort] == [
+        Position.WAITING,
+        Position.PREPARING,
+        Position.SWITCHED,
+    ]
+    assert {position.shown for position in Position} == set(JobState)

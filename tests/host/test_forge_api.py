@@ -125,7 +125,10 @@ async def expect_limited(bench: Bench) -> None:
 
 
 class Counter:
-    """Answers as Forgejo does, slowly, and knows how many were waiting for it at once."""
+    """Answers as Forgejo does, and knows how many were waiting for it at once.
+
+    It answers when everybody who could come has come: nothing else moves any more.
+    """
 
     def __init__(self) -> None:
         self.now = self.most = 0
@@ -133,7 +136,7 @@ class Counter:
     async def __call__(self, request: Request, connection: Connection) -> None:
         self.now += 1
         self.most = max(self.most, self.now)
-        await trio.sleep(0.02)
+        await trio.testing.wait_all_tasks_blocked(0.02)
         self.now -= 1
         body = b'{"version": "9.0"}' if request.target.endswith("/version") else RELEASE
         await plain(200, body)(request, connection)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests.support.waiting import until
 from trio_update.errors import CommandFailed, CommandNotFound, CommandSilent, FileTrouble, OperationFailed
 from trio_update.host.processes.runner import Runner
 
@@ -28,12 +29,6 @@ def no_descriptor_left() -> Iterator[None]:
 
 def shell(script: str) -> list[str]:
     return ["sh", "-c", script]
-
-
-async def appeared(path: Path) -> None:
-    with trio.fail_after(20):
-        while not path.exists():  # noqa: ASYNC110 - another process makes it
-            await trio.sleep(0.01)
 
 
 async def test_output_and_input_pass_whole() -> None:
@@ -168,7 +163,7 @@ async def test_a_cancelled_command_gets_time_to_clean_up(tmp_path: Path) -> None
     script = "trap 'head -c 1000000 /dev/zero; echo clean > cleaned; exit' TERM; touch ready; sleep 60 & wait"
     async with trio.open_nursery() as nursery:
         nursery.start_soon(lambda: RUNNER.run(shell(script), cwd=tmp_path, grace=20))
-        await appeared(tmp_path / "ready")
+        await until((tmp_path / "ready").exists)
         nursery.cancel_scope.cancel()
     assert (tmp_path / "cleaned").read_text() == "clean\n"
 
@@ -178,7 +173,7 @@ async def test_a_cancelled_command_that_ignores_it_is_killed_with_its_grandchild
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: RUNNER.run(shell(script), cwd=tmp_path, grace=0.1))
-            await appeared(tmp_path / "pid")
+            await until((tmp_path / "pid").exists)
             grandchild = Path("/proc") / (tmp_path / "pid").read_text().strip()
             assert grandchild.exists()
             nursery.cancel_scope.cancel()
@@ -190,7 +185,7 @@ async def test_grandchildren_of_a_polite_leader_are_killed_too(tmp_path: Path) -
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: RUNNER.run(shell(script), cwd=tmp_path, grace=0.1))
-            await appeared(tmp_path / "ready")
+            await until((tmp_path / "ready").exists)
             nursery.cancel_scope.cancel()
 
 

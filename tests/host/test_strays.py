@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests.support.waiting import until
 from trio_update.host.processes.runner import end_orphans, processes_in
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
@@ -61,9 +62,7 @@ def marked(owner: str) -> list[int]:
 
 async def kill_a_server(start: Start, owner: str, script: str, ready: Path) -> None:
     server = start([sys.executable, "-c", SERVER, owner, script], cwd=ready.parent)
-    with trio.fail_after(30):
-        while not ready.exists():  # noqa: ASYNC110 - another process makes it
-            await trio.sleep(0.02)
+    await until(ready.exists)
     server.kill()
     server.wait()
 

@@ -42,11 +42,13 @@ class Playground:
 
     async def refreshed(self) -> dict[str, Any]:
         """The apps' status, once each remote has answered."""
-        while True:
-            apps: dict[str, Any] = (await self.cli("status", "--json")).document["version_info"]
-            if all(app["refreshed_at"] is not None for app in apps.values()):
-                return apps
-            await trio.sleep(0.1)
+        with trio.fail_after(30):
+            while True:
+                apps: dict[str, Any] = (await self.cli("status", "--json")).document["version_info"]
+                if all(app["refreshed_at"] is not None for app in apps.values()):
+                    return apps
+                # Each look is a process; another program's status is no event.
+                await trio.sleep(0.1)
 
     async def stop(self, number: signal.Signals) -> None:
         """It ends well, and nothing is left."""

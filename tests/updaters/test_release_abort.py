@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+import os
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -13,22 +14,53 @@ from tests.support.releases import behind, photo
 from trio_update.demo.github.server import GitHub
 from trio_update.engine.manager import Manager
 from trio_update.errors import Aborted
-from trio_update.updaters.release import files as release_files
-from trio_update.updaters.release import keep as release_keep
-from trio_update.updaters.release import obtain as release_obtain
+from trio_update.model import JobState
 
-# What is under way, by the function that does it: what is asked for, and which kind of app it takes.
+KEPT, STAGE = "apps/.app.trio-update/version-*", "apps/.app.trio-update.*"
+# What is under way, by the files that are open then: what is asked for, and which kind of app it takes.
 STEPS = {
-    "reading what is kept": ("sha256_of", "rollback", "web"),
-    "reading what is brought back": ("sha256_of", "recover", "web"),
-    "unpacking, by files": ("extract", "upgrade", "web"),
-    "unpacking, by pieces": ("unpack", "upgrade", "web"),
-    "comparing": ("compare", "rollback", "web"),
-    "keeping what somebody installed, by files": ("walk", "first upgrade", "web"),
-    "keeping what somebody installed, by pieces": ("_pack_file", "first upgrade", "web"),
-    "reading what was packed": ("sha256_of", "first upgrade", "web"),
-    "copying a program": ("copy_file", "upgrade", "executable"),
+    "reading what is kept": ([f"read {KEPT}/asset"], "rollback", "web"),
+    "reading what is brought back": ([f"read {KEPT}/asset"], "recover", "web"),
+    "unpacking, by files": ([f"read {STAGE}/new/asset", f"read {STAGE}/tree"], "upgrade", "web"),
+    "unpacking, by pieces": (
+        [f"read {STAGE}/new/asset", f"read {STAGE}/tree", f"write {STAGE}/tree/*"],
+        "upgrade",
+        "web",
+    ),
+    "comparing": ([f"made {STAGE}/tree"], "rollback", "web"),
+    "keeping what somebody installed, by files": (
+        ["read apps/app", f"write {STAGE}/packed/asset"],
+        "first upgrade",
+        "web",
+    ),
+    "keeping what somebody installed, by pieces": (
+        ["read apps/app", "read apps/app/*.*", f"write {STAGE}/packed/asset"],
+        "first upgrade",
+        "web",
+    ),
+    "reading what was packed": ([f"read {STAGE}/packed/asset"], "first upgrade", "web"),
+    "copying a program": (["read apps/app/*/new/asset", "write apps/app/*/tree/tool"], "upgrade", "executable"),
 }
+
+
+def under_way(folder: Path) -> list[str]:
+    """What this process reads and writes below ``folder``; when it does neither, which folder it has made."""
+    found = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        try:
+            path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+            details = Path(f"/proc/self/fdinfo/{descriptor}").read_text()
+        except FileNotFoundError:  # the one that lists them
+            continue
+        if path.is_relative_to(folder / "apps"):
+            flags = int(details.partition("flags:")[2].split()[0], 8)
+            found.append(f"{'read' if flags & os.O_ACCMODE == os.O_RDONLY else 'write'} {path.relative_to(folder)}")
+    made = [f"made {path.relative_to(folder)}" for path in (folder / "apps").glob(".*/tree")]
+    return sorted(found) or made
+
+
+def is_like(seen: list[str], wanted: list[str]) -> bool:
+    return len(seen) == len(wanted) and all(map(fnmatch, seen, wanted))
 
 
 async def act(manager: Manager, what: str) -> None:
@@ -44,9 +76,10 @@ async def act(manager: Manager, what: str) -> None:
 async def test_an_abort_in_the_middle_changes_nothing(
     tmp_path: Path, github: GitHub, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    function, what, kind = STEPS[step]
+    wanted, what, kind = STEPS[step]
     site = behind(tmp_path, github, kind)
-    reached: list[str] = []
+    reached: list[list[str]] = []
+    check_cancelled = trio.from_thread.check_cancelled
     async with site.manager() as (manager, _), trio.open_nursery() as nursery:
         if what != "first upgrade":
             await manager.upgrade("app", who="test")
@@ -56,17 +89,21 @@ async def test_an_abort_in_the_middle_changes_nothing(
             site.forget("v1.0.0")
 
         def check() -> None:
-            if sys._getframe(1).f_code.co_name == function and not reached:
-                reached.append(function)
+            """Called where a thread asks whether it was cancelled: the moment to abort the job."""
+            # Once more before the switch, which comes too late to show that preparing can be aborted.
+            preparing = manager.job().state is JobState.PREPARING
+            if preparing and not reached and is_like(seen := under_way(tmp_path), wanted):
+                reached.append(seen)
                 trio.from_thread.run_sync(lambda: nursery.start_soon(manager.abort))
                 trio.from_thread.run(trio.testing.wait_all_tasks_blocked)
-            trio.from_thread.check_cancelled()
+                with pytest.raises(trio.Cancelled):
+                    check_cancelled()
+            check_cancelled()
 
-        for module in (release_files, release_keep, release_obtain):
-            monkeypatch.setattr(module, "check_cancelled", check)
+        monkeypatch.setattr(trio.from_thread, "check_cancelled", check)
         before = photo(site.folder / "apps")
         with pytest.raises(Aborted):
             await act(manager, what)
-        assert reached == [function]
+        assert len(reached) == 1
     assert photo(site.folder / "apps") == before
     site.expect_tidy()

@@ -9,7 +9,8 @@ import pytest
 import trio
 import trio.testing
 
-from tests.support.web.connecting import Running, running, until
+from tests.support.waiting import until
+from tests.support.web.connecting import Running, running
 from trio_update.config.values import ServerConfig
 from trio_update.web.access.guard import Access, normal_path
 

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 import trio
 
-from tests.support.web.connecting import Running, running, until
+from tests.support.waiting import until
+from tests.support.web.connecting import Running, running
 from trio_update.errors import Aborted, OperationFailed, Reason, Refused
 
 Transport = Literal["http", "websocket"]

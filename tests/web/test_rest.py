@@ -9,7 +9,8 @@ import msgspec
 import pytest
 import trio
 
-from tests.support.web.connecting import running, until
+from tests.support.waiting import until
+from tests.support.web.connecting import running
 from tests.support.web.fake import EVIL
 from trio_update.errors import Aborted, OperationFailed, Reason, Refused
 

@@ -87,6 +87,7 @@ async def test_a_client_that_reads_slowly_gets_everything(server: Server) -> Non
         got = b""
         while data := await stream.receive_some(60_000):
             got += data
+            # Its slowness is what is tested, against deadlines that run while a socket's buffer is full.
             await trio.sleep(0.05)
     assert len(got.partition(b"\r\n\r\n")[2]) == 600_000
 
@@ -154,6 +155,7 @@ async def test_a_connection_without_a_request_is_closed_without_a_word(server: S
 
 async def test_a_handler_at_work_is_not_hurried_by_the_time_outs(server: Server) -> None:
     async def app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        # Longer than both time-outs together; in real time, because a clock that jumps would be ahead of the sockets.
         await trio.sleep(0.4)
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"", "more_body": False})

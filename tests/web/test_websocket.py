@@ -7,7 +7,8 @@ import logging
 import pytest
 import trio
 
-from tests.support.web.connecting import Answer, Running, running, until
+from tests.support.waiting import until
+from tests.support.web.connecting import Answer, Running, running
 from tests.support.web.fake import EVIL, EVIL_ESCAPED
 from trio_update.config.values import ServerConfig
 from trio_update.errors import OperationFailed, Reason, Refused

@@ -4,6 +4,8 @@ Words, each with one meaning:
 
 order, task, job
     What was asked for; what that means for one app; and its carrying out.  One job at a time has the *lane*.
+position
+    How far a job has come (:mod:`~trio_update.engine.states`); an entry has a *phase* instead.
 update
     What a task does to an app, whichever way its version goes (:mod:`~trio_update.engine.transaction`): *prepare*
     aside, *switch*, check, *commit*.

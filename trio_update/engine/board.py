@@ -1,4 +1,4 @@
-"""The status as everyone sees it: one object until something changes, so that nobody encodes it twice."""
+"""The status as everyone sees it: one object until something changes, so that one encoding serves all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trio_update.text import without_secrets
 
 
 class Board:
-    """Snapshots by app.  What changes by itself is given each time and not kept."""
+    """Snapshots by app.  Whether a job runs and GitHub's limit come with each question: they change by themselves."""
 
     def __init__(self, apps: Mapping[AppName, AppConfig], notices: tuple[str, ...]) -> None:
         self._apps = apps
@@ -29,15 +29,17 @@ class Board:
         self._budget: RateLimit | None = None
 
     def tell(self, notice: str) -> None:
-        """Something that a person should see and that belongs to no app that is managed."""
+        """Show a notice that a person should see and that concerns no managed app."""
         self._notices = (*self._notices, without_secrets(notice))
         self._shown = None
 
     def put(self, app: AppName, status: AppStatus) -> None:
+        """Show ``status`` from now on, without secrets."""
         self._snapshots[app] = harmless(status)
         self._shown = None
 
     def snapshot(self, app: AppName) -> AppStatus:
+        """What the app's updater saw last."""
         return self._snapshots[app]
 
     def earlier(self, app: AppName) -> tuple[Release, ...]:
@@ -45,6 +47,7 @@ class Board:
         return self._earlier.get(app, ())
 
     def set_earlier(self, app: AppName, releases: tuple[Release, ...]) -> None:
+        """Offer these versions to go back to, newest last."""
         self._earlier[app] = releases
         self._shown = None
 

@@ -1,4 +1,4 @@
-"""A journal entry while its update runs."""
+"""The journal entry of an update that runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from trio_update.engine.journal import Entry, Journal, Phase
-from trio_update.engine.states import EntryEvent, ImpossibleStep, next_phase
+from trio_update.engine.states import EntryEvent, ImpossibleEvent, next_phase
 from trio_update.errors import OperationFailed
 from trio_update.host.files import durable
 from trio_update.host.threads import in_thread
@@ -16,11 +16,11 @@ from trio_update.model import JobId
 from trio_update.updaters.base import Prepared
 
 
-class OpenEntry:
+class LiveEntry:
     """The entry of an update under way: each step of it is durable before the next one begins.
 
-    Serves the updater as the place where it prepares, so that there is nothing beside an app that the journal does
-    not know.
+    It is the updater's :class:`~trio_update.updaters.base.WorkArea` too, so that the journal knows everything that
+    lies beside an app.
     """
 
     def __init__(self, journal: Journal, entry: Entry, saved_folder: Path) -> None:
@@ -30,14 +30,16 @@ class OpenEntry:
 
     @property
     def job(self) -> JobId:
+        """The job that the update belongs to."""
         return self.entry.job
 
     @property
     def phase(self) -> Phase:
+        """How far the update has come, by what is durable."""
         return self.entry.phase
 
     async def begin(self) -> None:
-        """Make the entry durable for the first time; raises FileTrouble, and there is none then."""
+        """Make the entry durable for the first time.  Raises: FileTrouble; no entry is left then."""
         entry = replace(self.entry, phase=next_phase(None, EntryEvent.BEGIN))
         try:
             await self.journal.write(entry)
@@ -56,10 +58,10 @@ class OpenEntry:
         await self._write(EntryEvent.COMMIT)
 
     async def _write(self, event: EntryEvent, **changes: object) -> None:
-        """Make the changed entry durable; raises FileTrouble, and the entry is the former one then."""
+        """Make the changed entry durable.  Raises: FileTrouble; the former entry holds then."""
         phase = next_phase(self.entry.phase, event)
         if phase is None:
-            raise ImpossibleStep(f"{event.name} ends an entry and writes none")
+            raise ImpossibleEvent(f"{event.name} ends an entry and writes none")
         entry = replace(self.entry, phase=phase, **changes)
         try:
             await self.journal.write(entry)

@@ -10,7 +10,7 @@ import trio
 
 from trio_update.engine.hub import Hub
 from trio_update.engine.lifetime import Lifetime
-from trio_update.engine.states import JobEvent, Stage, next_stage
+from trio_update.engine.states import JobEvent, Position, next_position
 from trio_update.errors import Reason, Refused, TrioUpdateError
 from trio_update.events import JobEnded, JobMessage, JobProgress, JobStarted
 from trio_update.model import AppName, AppOutcome, JobId, JobKind, JobRecord, JobView, Outcome
@@ -52,14 +52,14 @@ class Order:
 class JobRun:
     """A job as the engine works on it.
 
-    ``outcome``, ``error`` and ``apps`` are written by the job runner (:mod:`trio_update.engine.lane`) alone; what the
-    job does meanwhile is told through :meth:`report` and :meth:`step`.  ``scope`` is cancelled to abort it.
+    The job runner (:mod:`trio_update.engine.lane`) alone writes ``outcome``, ``error`` and ``apps``; what works for the
+    job speaks through :meth:`report` and :meth:`note`.  Cancelling ``scope`` aborts it.
     """
 
     def __init__(self, job_id: JobId, order: Order, hub: Hub, clock: Callable[[], float]) -> None:
         self.id = job_id
         self.order = order
-        self.stage = Stage.WAITING
+        self.position = Position.WAITING
         self.started = clock()
         self.outcome: Outcome | None = None
         self.error: TrioUpdateError | None = None
@@ -72,9 +72,9 @@ class JobRun:
         self._throttle = Throttle(_PROGRESS_SECONDS)
         self._final: JobRecord | None = None
 
-    def step(self, event: JobEvent) -> None:
-        """Something happened that changes how far the job is, and whether it can be aborted."""
-        self.stage = next_stage(self.stage, event)
+    def note(self, event: JobEvent) -> None:
+        """Take note of what changes how far the job has come, and with that whether it can be aborted."""
+        self.position = next_position(self.position, event)
 
     def report(self, message: str) -> None:
         """Tell everyone; of progress, what can be read."""
@@ -91,7 +91,7 @@ class JobRun:
         self._hub.publish(
             JobProgress(
                 line=self._line(message),
-                phase=self.stage.shown,
+                phase=self.position.shown,
                 what=progress.what if progress else "",
                 percent=progress.percent if progress else None,
                 done=progress.done if progress else None,
@@ -150,8 +150,8 @@ class JobRun:
             kind=self.order.kind,
             name=self.order.name,
             requested_by=self.order.who,
-            state=self.stage.shown,
-            abortable=not self.stage.no_abort,
+            state=self.position.shown,
+            abortable=not self.position.no_abort,
             started=self.started,
             outcome=self.outcome,
             log=tuple(self._log),
@@ -204,10 +204,10 @@ class Job:
         """
         self._lifetime.check()
         run = self._run
-        if run.stage is Stage.ENDED:
+        if run.position is Position.ENDED:
             raise Refused(Reason.NO_JOB, f"Job {run.id} is not running")
-        if run.stage.no_abort:
-            raise Refused(Reason.CANNOT_ABORT, f"Job {run.id} cannot be aborted now: {run.stage.no_abort}")
+        if run.position.no_abort:
+            raise Refused(Reason.CANNOT_ABORT, f"Job {run.id} cannot be aborted now: {run.position.no_abort}")
         run.report("Aborting")
         run.scope.cancel()
         await run.ended.wait()

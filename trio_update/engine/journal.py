@@ -51,7 +51,12 @@ class Phase(enum.StrEnum):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One app's part of a job.  ``attempts``: how many starts have tried to undo or finish it."""
+    """One app's part of a job.
+
+    ``started``: unix seconds.  ``full``: the job is a full update, and ``kind`` says what it does to this app.
+    ``stages``: paths beside the app that the update may have made.  ``attempts``: how often somebody has tried to undo
+    or finish it.
+    """
 
     schema: int = SCHEMA
     job: JobId
@@ -105,7 +110,7 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class Contents:
-    """All that is open, oldest first."""
+    """Every entry there is, oldest first."""
 
     entries: tuple[Entry, ...]
     unreadable: tuple[Unreadable, ...]
@@ -130,7 +135,7 @@ class Journal:
         await in_thread(durable.write_atomically, self._path(entry.job, entry.app), msgspec.json.encode(entry))
 
     async def close(self, entry: Entry) -> None:
-        """Forget ``entry``: its app is whole."""
+        """Forget ``entry``: its app is whole.  Raises: FileTrouble; the entry may be gone all the same."""
         await in_thread(_remove_durably, self._path(entry.job, entry.app))
 
     def place(self, entry: Entry) -> Path:
@@ -138,15 +143,11 @@ class Journal:
         return self._path(entry.job, entry.app)
 
     async def holds(self, entry: Entry) -> bool:
-        """Whether ``entry`` is not forgotten; closing it may have failed only behind that."""
+        """Whether the file of ``entry`` is still there: :meth:`close` may fail behind its removal."""
         return await in_thread(self._path(entry.job, entry.app).exists)
 
-    async def load(self) -> tuple[Entry, ...]:
-        """The entries that can be resumed, oldest first.  Raises: FileTrouble."""
-        return (await self.read()).entries
-
     async def read(self) -> Contents:
-        """Everything that is open.  Raises: FileTrouble when the folder cannot be read."""
+        """Every entry there is.  Raises: FileTrouble when the folder cannot be read."""
         return await in_thread(self._read)
 
     def _read(self) -> Contents:

@@ -49,7 +49,7 @@ class JobRunner:
         return JobRun(self._last_id, order, self._view.hub, self._worker.means.tools.clock)
 
     def admit(self, order: Order) -> None:
-        """Raises :class:`Refused` if the order's app, or everything, is being worked on already."""
+        """Let an order pass.  Raises: Refused while another job works on its app, or on everything."""
         for run in self._active():
             other = run.order
             if JobKind.FULL in {other.kind, order.kind} or other.name == order.name:
@@ -63,7 +63,7 @@ class JobRunner:
         """
         run.report(str(refused))
         run.outcome, run.error = Outcome.FAILED, refused
-        run.step(JobEvent.END)
+        run.note(JobEvent.END)
         run.conclude(f"{run.order.application} was refused")
         run.publish_end()
         self._view.publish()
@@ -107,7 +107,7 @@ class JobRunner:
                 held = True
                 self._waiting.remove(run)
                 self._current = run
-                run.step(JobEvent.TURN)
+                run.note(JobEvent.TURN)
                 await self._work(run)
         finally:
             if not held:
@@ -146,7 +146,7 @@ class JobRunner:
         """Update every app in order; what fails does not stop the others.  Raises OperationFailed at the end."""
         failed: list[str] = []
         for task in run.order.tasks:
-            run.step(JobEvent.NEXT_APP)
+            run.note(JobEvent.NEXT_APP)
             run.report(f"Updating {task.app}")
             try:
                 done = await self._worker.update_next(task, run)
@@ -165,7 +165,7 @@ class JobRunner:
     async def _end(self, run: JobRun) -> None:
         """Show the app as it is now, and tell everyone that the job has ended."""
         assert run.outcome is not None
-        run.step(JobEvent.END)
+        run.note(JobEvent.END)
         name, error = run.order.name, run.error
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _END_SECONDS):
             await self._worker.look([name] if name is not None else [])
@@ -174,7 +174,7 @@ class JobRunner:
         if name is not None and not run.apps:
             run.apps = (AppOutcome(name=name, outcome=run.outcome, message=str(error or "")),)
         record = run.conclude(f"{run.order.application} {_LAST_WORDS[run.outcome]}")
-        # Written before it is told: whoever hears of the end finds it in the history.
+        # Before the news goes out: whoever hears of the end must find it in the history.
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _END_SECONDS):
             await self._worker.record(record)
         run.publish_end()

@@ -52,7 +52,7 @@ class Lifetime:
             scope.cancel()
 
     async def left(self) -> None:
-        """Return when no task of the host's uses the manager's tools any more."""
+        """Return when no task of the host's uses the manager's tools any more, or after ten seconds."""
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _LEAVE_SECONDS):
             if self._calls:
                 await self._all_left.wait()

@@ -113,7 +113,7 @@ class Manager:
     async def refresh(self, name: str | None = None) -> None:
         """Ask the remotes of all apps, or of one, and return when that is done.
 
-        A remote that cannot be reached is told in the status, not raised.
+        A remote that cannot be reached shows in the status and raises nothing.
 
         Raises: Refused while a job runs, before the first look has ended, for an unknown app, when the host does not
             allow it; ManagerClosed.
@@ -201,10 +201,9 @@ class Manager:
     async def plan(self, name: str | None = None) -> tuple[Plan, ...]:
         """What an upgrade would do, going by the last refresh; nothing is changed.
 
-        An app for which that cannot be told has the reason among its plan's refusals, or raises it when it is the one
-        that was asked for.
+        Of all apps, one for which nothing can be decided has the reason among its plan's refusals.
 
-        Raises: Refused for an unknown app; OperationFailed when it cannot be told of ``name``; ManagerClosed.
+        Raises: Refused for an unknown app; OperationFailed when nothing can be decided for ``name``; ManagerClosed.
         """
         parts = self._parts
         with parts.lifetime.call():

@@ -95,7 +95,7 @@ async def open_manager(
             relative one is resolved now, and stays where it is when the working directory changes.
         kinds: of apps, besides the built-in ones.
         debug: as ``serve --debug``: tolerates what is usual in development, such as a detached HEAD.
-        services: restarts what belongs to an app; without it, users are told to do that.
+        services: restarts what belongs to an app; without it, a job's messages ask its user to.
         may_update: asked before each step that somebody could feel, see :class:`~trio_update.model.Step`.  ``None``
             is a yes; a sentence refuses the step, and puts the app back if it had begun to change.  An exception, or no
             answer within seconds, is a refusal too.
@@ -108,7 +108,7 @@ async def open_manager(
 
     Raises:
         ConfigInvalid: with everything that is wrong with a configuration that was made in code.
-        KindInvalid: two kinds of apps, or of their effects, cannot be told from one another.
+        KindInvalid: two kinds of apps have the same type, or two effects the same tag.
         DataPathHeld: another manager works on ``data_path``.
         StartFailed: ``data_path`` cannot be used, lies in the folder of an app, or what a former server left there
             cannot be read; a process of a former server does not end; or the system refuses ``subreaper``.

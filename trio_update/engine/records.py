@@ -16,8 +16,10 @@ _log = get_logger(__name__)
 
 
 class Records:
-    """Writes jobs to the history, with where their apps can go back to.  A database that cannot be used costs memories
-    and no update: that is logged, and not raised."""
+    """Writes jobs to the history, with where their apps can go back to.
+
+    Never raises: a database that cannot be used goes to the log, because it costs memories and no update.
+    """
 
     def __init__(self, board: Board, store: Store) -> None:
         self._board = board

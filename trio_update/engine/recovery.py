@@ -23,7 +23,7 @@ _log = get_logger(__name__)
 async def resume_all(
     journal: Journal, updaters: Mapping[AppName, Updater], tools: Tools, store: Store, board: Board
 ) -> JobId:
-    """Undo or finish every entry, one app after another; one that fails makes its app stuck and stops nobody else.
+    """Undo or finish every entry, one app after another; one that fails makes its app stuck, and the others go on.
 
     Then removes what killed commands left in the other apps.  Returns the highest job id that was ever given.
     """
@@ -41,7 +41,7 @@ async def resume_all(
             # In which order the two changed the app is not known: neither is undone without the other.
             _log.error("the interrupted update of %s (job %d) waits for the other one", entry.app, entry.job)
         elif entry.attempts >= MAX_ATTEMPTS:
-            _give_up(entry, _tried_enough(entry), board)
+            _show(entry, _tried_enough(entry), board)
         else:
             await _resume_one(journal, entry, updaters[entry.app], tools, store, board)
     for app, updater in updaters.items():
@@ -58,7 +58,7 @@ async def resume_all(
 def _tell_unreadable(bad: Unreadable, updaters: Mapping[AppName, Updater], board: Board) -> set[AppName]:
     """Make the app stuck; every one that it may be about, when the name of the entry leaves that open.
 
-    One that concerns no app that is managed is told beside the apps.
+    One that concerns no managed app becomes a notice of the whole status.
     """
     advice = bad.advice()
     concerned = {app for app in updaters if bad.concerns(app)}
@@ -72,13 +72,13 @@ def _tell_unreadable(bad: Unreadable, updaters: Mapping[AppName, Updater], board
 
 def _tell_waiting(journal: Journal, entry: Entry, board: Board) -> None:
     """Its section may be disabled, or its kind of app no longer installed: the app may be half changed all the same."""
-    told = (
+    notice = (
         f"The interrupted {entry.kind} of {entry.app} (job {entry.job}) waits, because that app is not configured: the "
         "first start that knows it again brings it to a whole state. If it is gone for good, remove "
         f"{journal.place(entry)}"
     )
-    _log.warning("%s", told)
-    board.tell(told)
+    _log.warning("%s", notice)
+    board.tell(notice)
 
 
 async def _resume_one(
@@ -87,22 +87,25 @@ async def _resume_one(
     log: list[str] = []
     record = await store.job(entry.job)
     # It had ended by itself, and only could not clean up.
-    told = record is not None and any(app.name == entry.app and app.outcome is Outcome.SUCCEEDED for app in record.apps)
+    recorded = record is not None and any(
+        app.name == entry.app and app.outcome is Outcome.SUCCEEDED for app in record.apps
+    )
     _log.warning("%s: undoing or finishing an update that was interrupted (%s)", entry.app, entry.phase)
-    if entry.phase is Phase.COMMITTED and not told:
-        # Before the entry is closed: a kill right behind it would forget the way back.
+    if entry.phase is Phase.COMMITTED and not recorded:
+        # Durable before the entry is closed: a kill right behind that would lose the way back.
         board.set_earlier(entry.app, _earlier(board, entry))
+        await _record(entry, record or _new_record(entry), True, log, store, board)
     try:
         await resume(journal, entry, updater, tools, log.append)
     except (NotPutBack, NotTidied) as error:
         _log.error("%s", error)
-        _give_up(entry, str(error), board)
+        _show(entry, str(error), board)
         if isinstance(error, NotPutBack):
             return
     finished = entry.phase is Phase.COMMITTED or _only_forward(entry)
     for line in log:
         _log.warning("%s: %s", entry.app, line)
-    if not told:
+    if not recorded:
         await _record(entry, record or _new_record(entry), finished, log, store, board)
 
 
@@ -117,7 +120,8 @@ def _tried_enough(entry: Entry) -> str:
     return f"Cleaning up after job {entry.job} is given up, {tried}: remove {', '.join(entry.stages)} by hand"
 
 
-def _give_up(entry: Entry, why: str, board: Board) -> None:
+def _show(entry: Entry, why: str, board: Board) -> None:
+    """Put on the board why an entry could not be closed."""
     if entry.phase is Phase.COMMITTED:
         board.set_untidy(entry.app, why)
         return

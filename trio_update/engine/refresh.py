@@ -44,12 +44,12 @@ class Refresher:
         self._reserved: set[AppName] = set()
         self._clock = clock
 
-    @property
-    def running(self) -> bool:
-        return bool(self._under_way)
-
     async def refresh(self, apps: Iterable[AppName], *, network: bool = True) -> None:
-        """Refresh apps side by side; returns when all have ended.  A caller that goes away does not end them."""
+        """Look at apps side by side, with ``network`` at their remotes too; returns when all have ended.
+
+        A look that is under way serves further callers, whatever they asked for; an app that a job has is passed over.
+        A caller that goes away ends no look.
+        """
         ends = [self._begin(app, network=network) for app in apps]
         for ended in ends:
             await ended.wait()

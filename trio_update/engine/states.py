@@ -1,9 +1,9 @@
 """Every state there is and every way between them: one table for a journal entry, one for a job.
 
-What is not in the tables cannot happen; :func:`next_phase` and :func:`next_stage` raise :class:`ImpossibleStep` when
-it does all the same, so that a mistake ends the job that made it, which is put back, instead of writing a wrong undo
-record.  RAUC and h11 keep theirs in the same way; methods that each check "are we allowed to" were rejected, because
-the whole cannot be seen in them.
+What is not in the tables cannot happen.  When it does all the same, :func:`next_phase` and :func:`next_position` raise
+:class:`ImpossibleEvent`, so that a mistake ends the job that made it, which is put back, instead of writing a wrong
+undo record.  RAUC and h11 keep theirs in the same way; methods that each check "are we allowed to" were rejected,
+because they never show the whole.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from trio_update.engine.journal import Phase
 from trio_update.model import JobState
 
 
-class ImpossibleStep(AssertionError):
-    """A step that is in no table: a mistake in the engine."""
+class ImpossibleEvent(AssertionError):
+    """An event that is in no table: a mistake in the engine."""
 
 
 class EntryEvent(enum.Enum):
@@ -69,13 +69,13 @@ class JobEvent(enum.Enum):
     END = enum.auto()
 
 
-class Stage(enum.Enum):
-    """How far a job has come: what clients are shown of that, and why it cannot be aborted there ('': it can)."""
+class Position(enum.Enum):
+    """How far a job has come: the state that clients see, and why it cannot be aborted there ('': it can)."""
 
     WAITING = (JobState.WAITING, "")
     PREPARING = (JobState.PREPARING, "")
     SWITCHED = (JobState.APPLYING, "")
-    # An abort could no longer restore the old state; only what follows, the health check, may still fail.
+    # Irreversible: an abort could no longer restore the old state, though the health check may still fail.
     ONLY_FORWARD = (JobState.APPLYING, "it has changed something that can only be finished, not undone")
     COMMITTING = (JobState.APPLYING, "the update is being made final")
     UNDOING = (JobState.APPLYING, "the app is being put back")
@@ -86,51 +86,51 @@ class Stage(enum.Enum):
         self.no_abort = no_abort
 
 
-_JOB: Mapping[Stage, Mapping[JobEvent, Stage]] = {
-    Stage.WAITING: {
-        JobEvent.TURN: Stage.PREPARING,
-        JobEvent.END: Stage.ENDED,
+_JOB: Mapping[Position, Mapping[JobEvent, Position]] = {
+    Position.WAITING: {
+        JobEvent.TURN: Position.PREPARING,
+        JobEvent.END: Position.ENDED,
     },
-    Stage.PREPARING: {
-        JobEvent.NEXT_APP: Stage.PREPARING,
-        JobEvent.SWITCH: Stage.SWITCHED,
-        JobEvent.UNDO: Stage.UNDOING,
-        JobEvent.END: Stage.ENDED,
+    Position.PREPARING: {
+        JobEvent.NEXT_APP: Position.PREPARING,
+        JobEvent.SWITCH: Position.SWITCHED,
+        JobEvent.UNDO: Position.UNDOING,
+        JobEvent.END: Position.ENDED,
     },
-    Stage.SWITCHED: {
-        JobEvent.NO_RETURN: Stage.ONLY_FORWARD,
-        JobEvent.COMMIT: Stage.COMMITTING,
-        JobEvent.UNDO: Stage.UNDOING,
+    Position.SWITCHED: {
+        JobEvent.NO_RETURN: Position.ONLY_FORWARD,
+        JobEvent.COMMIT: Position.COMMITTING,
+        JobEvent.UNDO: Position.UNDOING,
     },
-    Stage.ONLY_FORWARD: {
-        JobEvent.NO_RETURN: Stage.ONLY_FORWARD,
-        JobEvent.COMMIT: Stage.COMMITTING,
-        JobEvent.UNDO: Stage.UNDOING,
+    Position.ONLY_FORWARD: {
+        JobEvent.NO_RETURN: Position.ONLY_FORWARD,
+        JobEvent.COMMIT: Position.COMMITTING,
+        JobEvent.UNDO: Position.UNDOING,
     },
-    Stage.COMMITTING: {
-        JobEvent.UNDO: Stage.UNDOING,  # the commit could not be written
-        JobEvent.NEXT_APP: Stage.PREPARING,
-        JobEvent.END: Stage.ENDED,
+    Position.COMMITTING: {
+        JobEvent.UNDO: Position.UNDOING,  # the commit could not be written
+        JobEvent.NEXT_APP: Position.PREPARING,
+        JobEvent.END: Position.ENDED,
     },
-    Stage.UNDOING: {
-        JobEvent.NEXT_APP: Stage.PREPARING,
-        JobEvent.END: Stage.ENDED,
+    Position.UNDOING: {
+        JobEvent.NEXT_APP: Position.PREPARING,
+        JobEvent.END: Position.ENDED,
     },
-    Stage.ENDED: {},
+    Position.ENDED: {},
 }
 
 
 def next_phase(phase: Phase | None, event: EntryEvent) -> Phase | None:
-    """The phase of an entry in ``phase`` after ``event``; ``None``: there is no entry.  Raises: ImpossibleStep."""
+    """The phase of an entry in ``phase`` after ``event``; ``None``: there is no entry.  Raises: ImpossibleEvent."""
     try:
         return _ENTRY[phase][event]
     except KeyError:
-        raise ImpossibleStep(f"{event.name} happened to a journal entry that is {phase or 'not there'}") from None
+        raise ImpossibleEvent(f"{event.name} happened to a journal entry that is {phase or 'not there'}") from None
 
 
-def next_stage(stage: Stage, event: JobEvent) -> Stage:
-    """The stage of a job in ``stage`` after ``event``.  Raises: ImpossibleStep."""
+def next_position(position: Position, event: JobEvent) -> Position:
+    """The position of a job at ``position`` after ``event``.  Raises: ImpossibleEvent."""
     try:
-        return _JOB[stage][event]
+        return _JOB[position][event]
     except KeyError:
-        raise ImpossibleStep(f"{event.name} happened to a job that is {stage.name}") from None
+        raise ImpossibleEvent(f"{event.name} happened to a job that is {position.name}") from None

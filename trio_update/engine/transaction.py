@@ -12,7 +12,7 @@ from typing import Protocol
 
 import trio
 
-from trio_update.engine.entry import OpenEntry
+from trio_update.engine.entry import LiveEntry
 from trio_update.engine.gate import Gate
 from trio_update.engine.health import check_health
 from trio_update.engine.journal import Journal, Phase
@@ -49,7 +49,7 @@ class JobControl(Protocol):
     def report(self, message: str) -> None:
         """Tell everyone."""
 
-    def step(self, event: JobEvent) -> None:
+    def note(self, event: JobEvent) -> None:
         """Take note of how far the update has come, which decides whether it can be aborted."""
 
     def unfinished_record(self) -> JobRecord:
@@ -58,7 +58,7 @@ class JobControl(Protocol):
 
 @dataclass(frozen=True)
 class Updated:
-    """What came of it.  ``untidy``: the update is final, but why its entry could not be closed, for a person."""
+    """What came of it.  ``untidy``: why its leftovers could not be removed, for a person; the update is final."""
 
     prepared: Prepared
     untidy: str = ""
@@ -67,7 +67,7 @@ class Updated:
 class Update:
     """One update of one app.  Read it from :meth:`run` downwards."""
 
-    def __init__(self, means: Means, updater: Updater, entry: OpenEntry, job: JobControl) -> None:
+    def __init__(self, means: Means, updater: Updater, entry: LiveEntry, job: JobControl) -> None:
         self._means = means
         self._updater = updater
         self._entry = entry
@@ -111,7 +111,7 @@ class Update:
     async def _switch(self, prepared: Prepared) -> None:
         """Change the app, when it is durable how to undo that."""
         await self._entry.switch(prepared)
-        self._job.step(JobEvent.SWITCH)
+        self._job.note(JobEvent.SWITCH)
         for effect in prepared.effects:
             if effect.reversible:
                 await effect.apply(self._means.tools, self._job.report)
@@ -119,8 +119,8 @@ class Update:
                 await self._apply_for_good(effect)
 
     async def _apply_for_good(self, effect: Effect) -> None:
-        # An abort could no longer restore the old state; what follows (the health check) may still fail.
-        self._job.step(JobEvent.NO_RETURN)
+        # Irreversible from here: an abort could no longer restore the old state.  The health check may still fail.
+        self._job.note(JobEvent.NO_RETURN)
         with trio.CancelScope(shield=True, deadline=trio.current_time() + COMMIT_SECONDS) as scope:
             await effect.apply(self._means.tools, self._job.report)
         if scope.cancelled_caught:
@@ -169,7 +169,7 @@ class Update:
 
     async def _commit(self) -> str:
         """Make the update final.  Returns what is left to remove, for a person; nothing goes back from here."""
-        self._job.step(JobEvent.COMMIT)
+        self._job.note(JobEvent.COMMIT)
         untidy = ""
         with trio.CancelScope(shield=True, deadline=trio.current_time() + COMMIT_SECONDS) as scope:
             await self._entry.commit()
@@ -198,7 +198,7 @@ class Update:
         """Undo whatever was done; leaves an update alone that is committed.  Raises: NotPutBack."""
         if self._entry.phase is Phase.COMMITTED:
             return
-        self._job.step(JobEvent.UNDO)
+        self._job.note(JobEvent.UNDO)
         entry, means = self._entry.entry, self._means
         with trio.CancelScope(shield=True, deadline=trio.current_time() + UNDO_SECONDS) as scope:
             if entry.phase is Phase.OPEN:

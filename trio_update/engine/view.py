@@ -1,4 +1,4 @@
-"""The status of everything as it is now, and who is told of it."""
+"""The status of everything as it is now, and how everyone hears of it."""
 
 from __future__ import annotations
 
@@ -35,5 +35,5 @@ class StatusView:
         return self.board.status(busy=self.busy, budget=self.forges.budget())
 
     def publish(self) -> None:
-        """Tell everyone that the status is another."""
+        """Send everyone the status, because it has changed."""
         self.hub.publish(StatusChanged(status=self.status()))

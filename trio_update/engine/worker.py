@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from trio_update.engine.board import Board
-from trio_update.engine.entry import OpenEntry
+from trio_update.engine.entry import LiveEntry
 from trio_update.engine.jobs import JobRun, Task
 from trio_update.engine.journal import Entry
 from trio_update.engine.refresh import Refresher
@@ -60,11 +60,14 @@ class Worker:
             full=run.order.kind is JobKind.FULL,
             services=updater.config.managed_services,
         )
-        opened = OpenEntry(self.means.journal, entry, self.means.saved / f"{task.app}-{run.id}")
-        return await Update(self.means, updater, opened, run).run(task.request, self.board.snapshot(task.app))
+        live = LiveEntry(self.means.journal, entry, self.means.saved / f"{task.app}-{run.id}")
+        return await Update(self.means, updater, live, run).run(task.request, self.board.snapshot(task.app))
 
     async def _refuse_or_mend_stuck(self, task: Task, run: JobRun) -> None:
-        """An app with an open journal entry comes out of that first; only a recovery asks for it."""
+        """Put a stuck app back before it is recovered; refuse everything else that is asked of one.
+
+        Raises: Refused; NotPutBack, unless a fresh copy follows; FileTrouble.
+        """
         stuck = self.board.refuse_stuck(task.app)
         if stuck is None:
             return

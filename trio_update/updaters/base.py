@@ -41,12 +41,12 @@ __all__ = [
 
 
 def in_loop(report: Report) -> Report:
-    """The same report for a thread that :func:`~trio_update.host.threads.in_thread` runs: it is told in the loop."""
+    """``report`` for a thread that :func:`~trio_update.host.threads.in_thread` runs: calls it in the event loop."""
 
-    def told(message: str) -> None:
+    def from_thread(message: str) -> None:
         trio.from_thread.run_sync(report, message)
 
-    return told
+    return from_thread
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Effect(Protocol):
 
     @property
     def reversible(self) -> bool:
-        """False: :meth:`settle` finishes the change instead of undoing it, and it must not be cut."""
+        """False: :meth:`settle` finishes the change instead of undoing it, and an abort must not cut it."""
 
     async def apply(self, tools: Tools, report: Report) -> None:
         """Make the change and make it durable."""
@@ -115,7 +115,10 @@ class Rollback:
 
 @dataclass(frozen=True)
 class Recover:
-    """To a whole state: in place, or (``hard``) by a fresh copy."""
+    """To a whole state: in place, or (``hard``) by a fresh copy.
+
+    ``update_deps``: its dependencies too; clients ask for that, and no kind of app does it yet.
+    """
 
     hard: bool
     update_deps: bool = False
@@ -146,8 +149,8 @@ class Decision:
         if not refusals and isinstance(self.request, Upgrade):
             refusals = outdated(self.request.plan_id, self.request.shown, self.plan)
         if refusals:
-            told = [refusal.message for refusal in refusals]
-            raise Refused(refusals[0].reason, ". ".join([*(one.rstrip(".") for one in told[:-1]), told[-1]]))
+            *first, last = (refusal.message for refusal in refusals)
+            raise Refused(refusals[0].reason, ". ".join([*(message.rstrip(".") for message in first), last]))
 
 
 @dataclass(frozen=True)
@@ -163,24 +166,26 @@ class Target:
 class Prepared:
     """An update that only waits to be switched on; nothing visible has changed yet.
 
-    ``unchanged`` is the sentence that says why there is nothing to do; there are no effects then.
+    ``unchanged`` is the sentence that says why nothing needs to be done; ``effects`` is empty then.  ``notes``: what
+    the history should say besides.
     """
 
     old: Target
     new: Target
     effects: tuple[Effect, ...] = ()
     unchanged: str = ""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 class WorkArea(Protocol):
-    """Where an updater prepares: paths it is given here are removed if the job does not reach its switch.
+    """Where an updater prepares: the engine removes its stages if the update does not reach its switch.
 
     ``saved_folder`` is what :meth:`saved` will make, and need not exist yet.
     """
 
     @property
-    def job(self) -> JobId: ...
+    def job(self) -> JobId:
+        """The job that it prepares for."""
 
     @property
     def saved_folder(self) -> Path: ...
@@ -196,15 +201,16 @@ class Updater(Protocol):
     """Manages one app.  :meth:`inspect` and :meth:`check` never raise: what went wrong is in the status."""
 
     @property
-    def config(self) -> AppConfig: ...
+    def config(self) -> AppConfig:
+        """The app's section."""
 
     def initial(self) -> AppStatus:
-        """What is known before anything was looked at."""
+        """The status before the first look."""
 
     async def tidy(self) -> tuple[str, ...]:
-        """Remove what killed commands left (locks), if nobody holds it.  Returns what was done, for the log.
+        """Remove what killed commands left (locks).  Returns what it removed, for the log.
 
-        Raises: OperationFailed when somebody does.
+        Raises: OperationFailed when a living process holds some of it.
         """
 
     async def inspect(self, known: AppStatus) -> AppStatus:
@@ -214,10 +220,11 @@ class Updater(Protocol):
         """Ask the remote, then look at the disk."""
 
     async def decide(self, request: Request, known: AppStatus, *, fetch: Report | None = None) -> Decision:
-        """What ``request`` leads to.  ``fetch``: ask the remote first, and tell progress there; else by what is known.
+        """What ``request`` leads to.  ``fetch``: ask the remote first, and report progress there; else by ``known``.
 
-        Looks at the disk either way.  Raises: OperationFailed when it cannot be told, as when the remote does not
-        answer; what speaks against it is in the decision.
+        Looks at the disk either way.  What speaks against the request is in the decision's refusals.
+
+        Raises: OperationFailed when nothing can be decided, as when the remote does not answer.
         """
 
     async def prepare(self, decision: Decision, area: WorkArea, report: Report) -> Prepared:

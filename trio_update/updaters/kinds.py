@@ -60,7 +60,7 @@ class Kind:
         required: Options without which a section means nothing; when not given, the fields of ``config`` that have no
             default.
         effects: Gives the structs of all effects that the updater hands over, each with a tag that no other effect
-            has.  They are what a journal entry is read with, so that one that was released must stay readable.
+            has.  The journal reads its entries with them: an entry that a released version wrote must stay readable.
         make: Makes the updater of one app.  No input and output, no awaiting.
         replaces_folder: An update puts another folder in the place of the app's own: nothing that must stay, such as
             the journal, may lie in it.
@@ -121,7 +121,7 @@ def all_kinds(further: Sequence[Kind] = ()) -> tuple[Kind, ...]:
 
 
 def effects_of(kinds: Sequence[Kind]) -> tuple[type[Effect], ...]:
-    """The structs of all effects that a journal may hold.  Raises: KindInvalid when two have the same tag, or one none.
+    """All effects that a journal may hold.  Raises: KindInvalid when two have the same tag, or one has none.
 
     Kinds may share effects.
     """
@@ -189,7 +189,7 @@ def load_config(path: Path, kinds: Sequence[Kind] = (), *, data_path: Path = DAT
 
 
 def parse_config(text: str, kinds: Sequence[Kind] = (), *, data_path: Path = DATA_PATH) -> Config:
-    """As :func:`load_config`, of the text itself; it can include no files."""
+    """As :func:`load_config`, of the text itself; it cannot include files.  Raises as that does."""
     return read_text(text, all_kinds(kinds), data_path)
 
 

@@ -22,13 +22,6 @@ Answer = Any
 """Decoded JSON."""
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until ``condition`` holds; 10 s at most."""
-    with trio.fail_after(10):
-        while not condition():  # noqa: ASYNC110 - what is waited for is no event in the code under test
-            await trio.sleep(0.01)
-
-
 class Ws:
     """A WebSocket client that speaks JSON."""
 

@@ -36,6 +36,7 @@ def _add_routes(app: QuartTrio, counts: Counter[str]) -> None:
     @app.get("/slow")
     async def slow() -> str:
         counts["slow started"] += 1
+        # A server that stops meanwhile takes no further connection, on which it could be told to go on.
         await trio.sleep(0.3)
         return "at last"
 
@@ -70,6 +71,7 @@ def _add_sockets(app: QuartTrio, counts: Counter[str]) -> None:
 
     @app.websocket("/hesitant")
     async def hesitant() -> None:
+        # Until the server has answered in its place, of which a handler does not hear.
         await trio.sleep(0.3)
         await websocket.accept()
         await websocket.send("welcome")

@@ -125,7 +125,7 @@ async def _drips(server: Server, stream: trio.SocketStream, start: bytes) -> str
         await stream.send_all(start)
         try:
             for _ in itertools.count():
-                await trio.sleep(0.05)
+                await trio.sleep(0.05)  # a client that drips is what this is
                 await stream.send_all(b"x")
         except trio.BrokenResourceError:
             pass

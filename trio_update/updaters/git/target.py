@@ -12,7 +12,7 @@ from trio_update.host.git.output import Settings, Tag
 from trio_update.model import Channel
 from trio_update.updaters.git.facts import Seen, Tracking
 from trio_update.updaters.git.kind import GitRepoConfig
-from trio_update.versions import GitVersion, Stage, TagVersion, read_tag
+from trio_update.versions import GitVersion, Maturity, TagVersion, read_tag
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ def choose_tag(channel: Channel, tags: Sequence[Tag], installed: GitVersion | No
     By version and not by date: a tag may be made long after its commit, under a wrong clock, or in the same second as
     another.  Never one that is not above the ``installed`` version.
     """
-    lowest = Stage.FINAL if channel is Channel.STABLE else Stage.BETA
+    lowest = Maturity.FINAL if channel is Channel.STABLE else Maturity.BETA
     read = [(found, tag) for tag in tags if (found := read_name(tag.name)) is not None]
     own = read_name(installed.tag) if installed is not None and not installed.inferred else None
-    offered = [(found, tag) for found, tag in _comparable(read, own) if found.version.stage >= lowest]
+    offered = [(found, tag) for found, tag in _comparable(read, own) if found.version.maturity >= lowest]
     if not offered:
         return None
     best, tag = max(offered, key=lambda pair: pair[0].version.key)
