@@ -81,7 +81,7 @@ class JobRun:
         # What git, pip and servers say passes here on its way to clients, the history and logs.
         message = without_secrets(message)
         progress = read_progress(message)
-        # Work in a thread reports too, where Trio's clock cannot be read; it has no progress to tell.
+        # Only progress counts for the throttle: other messages in between let no more of it through.
         if progress is not None and not self._throttle.passes(progress, trio.current_time()):
             return
         if progress is not None and self._log and _what(self._log[-1]) == progress.what:

@@ -35,7 +35,7 @@ from trio_update.host.threads import in_thread
 from trio_update.model import AppName, JobId, JobKind
 from trio_update.updaters.base import Effect, Target
 
-# Of what an entry says besides its effects.  An entry that says none was written before there was one, and is of 1.
+# The version of what an entry holds besides its effects.  Entries from before there was one name none: they are of 1.
 SCHEMA = 1
 # The largest that was seen is some hundred kilobytes: paths of a large clone.  Far above, it is none of ours.
 _LARGEST = 64 << 20

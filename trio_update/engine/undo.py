@@ -104,7 +104,7 @@ async def resume(journal: Journal, entry: Entry, updater: Updater, tools: Tools,
     except (OperationFailed, trio.TooSlowError) as error:
         why = str(error) or f"it took longer than {UNDO_SECONDS:g} s"
         if entry.phase is Phase.COMMITTED:
-            # The count is for attempts that kill their server.  This one did not, and the app is well: try without end.
+            # The count is for attempts that kill their server.  This one did not, and costs the app nothing.
             with contextlib.suppress(OperationFailed):
                 await journal.write(before)
             raise not_tidied(entry, why) from error
