@@ -12,7 +12,7 @@ from trio_update.updaters.release.first import choose_asset
 from trio_update.updaters.release.goal import is_published_anew, record_of_installed
 from trio_update.updaters.release.kind import Assumed, ReleaseConfig, ReleaseStatus
 from trio_update.updaters.release.look import Look
-from trio_update.updaters.release.pick import is_update, pick_asset
+from trio_update.updaters.release.pick import is_update
 from trio_update.versions import ABSENT_VERSION, NOT_INSTALLED, is_earlier, same_version
 
 
@@ -123,9 +123,10 @@ def lacks_asset(config: ReleaseConfig, seen: Look, release: RemoteRelease) -> st
 
 
 def _asset_of(config: ReleaseConfig, seen: Look, release: RemoteRelease | None) -> Asset | None:
-    if release is None or lacks_asset(config, seen, release):
+    try:
+        return choose_asset(config, seen, release) if release is not None else None
+    except OperationFailed:
         return None
-    return pick_asset(release, config.name, seen.info.asset_name if seen.info is not None else "")
 
 
 def _assumed(seen: Look, known: Assumed | None, remote: RemoteRelease | None, asset: Asset | None) -> Assumed | None:
