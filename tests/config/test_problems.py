@@ -579,3 +579,8 @@ def test_a_section_that_is_disabled_has_problems_and_no_notes(load: Load) -> Non
     config = load("[update_manager app]\ntype: git_repo\npath: x\norigin: https://example.org/a/b\nvenv_args: -x\n")
     assert len(config.problems) == len(config.disabled) == 1
     assert config.notes == ()
+
+
+def test_a_file_whose_name_would_end_with_a_blank_is_told(told: Told) -> None:
+    (problem,) = told("[update_manager it]\ntype: git_repo\npath: ~/app\norigin: /x\nsystem_dependencies: / /.\n")
+    assert "'system_dependencies' must not end with a blank" in problem

@@ -73,6 +73,8 @@ def _as_place(folder: Path, line: str) -> Path:
 
 def _as_dependency(folder: Path, line: str) -> str:
     place = os.path.normpath(_as_place(folder, line))
+    if place != place.strip():
+        raise BadValue("must not end with a blank")  # which no line of a file could name
     if (found := _relative(place, folder)) is not None:
         return as_inner_path(found)
     if stands_alone(line):
