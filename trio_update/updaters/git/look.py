@@ -14,12 +14,15 @@ from dataclasses import dataclass
 
 from trio_update.errors import CommandFailed, OperationFailed
 from trio_update.host.git.command import explain
+from trio_update.host.git.contents import status
 from trio_update.host.git.folder import GitFolder, survey
-from trio_update.host.git.output import CommitLog, Settings, WorkTree, tells_corruption
+from trio_update.host.git.log import CommitLog
+from trio_update.host.git.output import Settings, WorkTree, tells_corruption
 from trio_update.host.git.refs import Refs
 from trio_update.host.git.remote import FETCH_SILENCE, Gone, ask, deepen
 from trio_update.host.git.repair import is_sound
 from trio_update.host.git.repository import Repository
+from trio_update.host.git.transfer import fetch as fetch_refs
 from trio_update.host.threads import in_thread
 from trio_update.model import Channel
 from trio_update.progress import Report
@@ -122,7 +125,8 @@ async def _ask_for_pin(pinned: str, repository: Repository, tracking: Tracking, 
         return
     followed = tracking.followed
     with contextlib.suppress(OperationFailed):
-        await repository.fetch(
+        await fetch_refs(
+            repository,
             followed.remote,
             refspecs=(f"+refs/heads/*:{followed.space}/pin/*",),
             refmap="",
@@ -146,7 +150,7 @@ class _Look:
 
     async def facts(self) -> Facts:
         """Raises: OperationFailed."""
-        tree = await self.repository.status()
+        tree = await status(self.repository)
         refs = await self.memory.refs(self.repository, self.folder, self.settings, self.tracking)
         views = Views(self.folder, refs)
         try:

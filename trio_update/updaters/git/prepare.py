@@ -8,6 +8,7 @@ from trio_update.host.git.bundles import local_tips, save_commits
 from trio_update.host.git.folder import GitFolder
 from trio_update.host.git.repository import Repository
 from trio_update.host.git.saving import save_changes
+from trio_update.host.git.transfer import bring_blobs
 from trio_update.host.threads import in_thread
 from trio_update.progress import Report
 from trio_update.updaters.base import Prepared, WorkArea
@@ -28,7 +29,7 @@ async def prepare_move(config: GitRepoConfig, repository: Repository, way: Move,
     """
     old, new, change = way.old, way.new, way.change
     if promisor := way.seen.settings.promisor():
-        await repository.bring_blobs(promisor, old.hash, new.hash, report)
+        await bring_blobs(repository, promisor, old.hash, new.hash, report)
         # This may have taken minutes, in which the user went on working.
         change = await look_at_change(repository, way.seen, old.hash, new.hash)
         if refusals := refuse_change(config, change, new.version):
