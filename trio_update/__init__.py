@@ -69,6 +69,7 @@ if TYPE_CHECKING:
         Tools,
         Updater,
         Upgrade,
+        Upkept,
         WorkArea,
     )
     from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
@@ -144,6 +145,7 @@ __all__ = [
     "UpdateManagerConfig",
     "Updater",
     "Upgrade",
+    "Upkept",
     "WebConfig",
     "WebStatus",
     "WorkArea",
@@ -188,7 +190,7 @@ _PLACES = {
     "progress": ("Report",),
     "updaters.base": (
         *("Decision", "Effect", "Prepared", "Recover", "Request", "Rollback", "Target", "Tools", "Updater"),
-        *("Upgrade", "WorkArea"),
+        *("Upgrade", "Upkept", "WorkArea"),
     ),
     "updaters.git.kind": ("GitRepoConfig", "GitStatus"),
     "updaters.kinds": ("Kind", "KindInvalid", "installed_kinds", "load_config", "parse_config"),

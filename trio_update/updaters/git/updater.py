@@ -13,6 +13,7 @@ from trio_update.host.git.folder import survey
 from trio_update.host.git.output import Settings
 from trio_update.host.git.repair import clear_locks, repair
 from trio_update.host.git.repository import Repository
+from trio_update.host.git.upkeep import maintain
 from trio_update.host.threads import in_thread
 from trio_update.model import AppStatus, Unknown
 from trio_update.progress import Report
@@ -77,6 +78,9 @@ class GitRepo:
     async def tidy(self) -> tuple[str, ...]:
         await in_thread(durable.remove_tree, self._repair_stage)
         return await clear_locks(self.config.path)
+
+    async def upkeep(self, report: Report) -> tuple[str, ...]:
+        return await maintain(self.repository, report=report)
 
     async def inspect(self, known: AppStatus) -> GitStatus:
         assert isinstance(known, GitStatus), _OURS
