@@ -124,6 +124,10 @@ class AppStatus(msgspec.Struct, frozen=True, kw_only=True, tag_field="configured
     unreachable_since: float | None = None
 
 
+# What an app needs to remember of its remote: with the release notes it can be longer than everything else together.
+NOT_SENT = frozenset({"remote"})
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Answer to ``machine.update.status``; ``config_warnings`` is an addition of ours."""
 
