@@ -147,7 +147,7 @@ async def bring_commit(module: Module, commit: str, url: str, report: Report | N
 
     Raises: OperationFailed when it cannot be had.
     """
-    if await _is_whole(module, commit):
+    if await is_whole(module, commit):
         return
     depth = ["--depth=1"] if await in_thread((module.git_dir / "shallow").exists) else []
     everything = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
@@ -164,13 +164,13 @@ async def bring_commit(module: Module, commit: str, url: str, report: Report | N
         except CommandFailed as failed:
             trouble = explain(failed, url)
             continue
-        if await _is_whole(module, commit):
+        if await is_whole(module, commit):
             return
     why = str(trouble) if trouble is not None else f"{url} does not have it"
     raise OperationFailed(f"commit {commit[:8]} of submodule {module.path} cannot be had: {why}")
 
 
-async def _is_whole(module: Module, commit: str) -> bool:
+async def is_whole(module: Module, commit: str) -> bool:
     """Whether all that a commit leads to is there: of a fetch that was killed the commit alone may have arrived."""
     if await module.resolve(commit) is None:
         return False

@@ -28,6 +28,7 @@ from trio_update.updaters.git.decision import (
     recorded_commit,
 )
 from trio_update.updaters.git.facts import Change, Facts, OldClone, Replacement, Seen, Tracking, Wanted
+from trio_update.updaters.git.inside import with_inside
 from trio_update.updaters.git.judge import judge, not_found
 from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
 from trio_update.updaters.git.locked import lasting_folders
@@ -86,7 +87,9 @@ class Decider:
         if facts.head is None or target in {None, facts.head}:
             return await in_thread(no_change, self.config.path)
         assert target is not None, "it was compared with None"
-        return await look_at_change(self.repository, facts.seen, facts.head, target)
+        change = await look_at_change(self.repository, facts.seen, facts.head, target)
+        retry = self.fetch is not None
+        return await with_inside(self.repository, facts, self.memory, target, change, retry=retry)
 
     async def _wanted(self, name: str, request: Rollback, facts: Facts) -> Wanted:
         head = facts.head

@@ -16,10 +16,12 @@ from trio_update.updaters.git.change import look_at_change
 from trio_update.updaters.git.decision import Move, Restore
 from trio_update.updaters.git.effects import MoveHead, RestoreHead
 from trio_update.updaters.git.facts import Change
+from trio_update.updaters.git.inside import may_have_modules
 from trio_update.updaters.git.keep import look_inside, save_modules
 from trio_update.updaters.git.kind import GitRepoConfig
 from trio_update.updaters.git.modules import ModuleMove, plan_moves
 from trio_update.updaters.git.refuse import refuse_change, refuse_locked_paths
+from trio_update.updaters.git.supply import Supply
 
 
 async def prepare_move(config: GitRepoConfig, repository: Repository, way: Move, report: Report) -> Prepared:
@@ -59,10 +61,9 @@ async def _follow(
 
     Raises: OperationFailed, when a commit cannot be had.
     """
-    there = any([await in_thread(path.exists) for path in (folder.path / ".gitmodules", folder.common_dir / "modules")])
-    if not there and b".gitmodules" not in change.files:
+    if not await may_have_modules(folder) and b".gitmodules" not in change.files:
         return ()
-    return await plan_moves(repository, old, new, report)
+    return await plan_moves(repository, old, new, Supply(report))
 
 
 async def prepare_restore(

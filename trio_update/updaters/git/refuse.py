@@ -55,6 +55,8 @@ def refuse_change(config: GitRepoConfig, change: Change, to: str) -> tuple[Refus
 
     if change.taken:
         refuse(f"untracked files are in the place of new ones, move them away: {named(change.taken)}")
+    for why in change.missing:
+        refuse(why)
     if change.changed_in_hiding:
         refuse(
             f"you changed files that are hidden from git ({named(change.changed_in_hiding)}), which the "

@@ -22,6 +22,7 @@ from trio_update.updaters.base import Decision, Prepared, Recover, Request, Roll
 from trio_update.updaters.git.decide import Decider
 from trio_update.updaters.git.decision import GitDecision, Move, Restore
 from trio_update.updaters.git.facts import Facts, Replacement
+from trio_update.updaters.git.inside import bring_ahead
 from trio_update.updaters.git.judge import judge, unreachable, unreadable
 from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
 from trio_update.updaters.git.look import Corrupt, Unreachable, look
@@ -98,6 +99,8 @@ class GitRepo:
         try:
             await follow_move(self.config, self.repository, self.tools.http)
             facts = await look(self.config, self.repository, self._memory, fetch=_nobody)
+            if not self.config.hold:
+                await bring_ahead(self.repository, facts, self._memory)
         except Unreachable as failed:
             status = await self.inspect(replace(known, unreachable_since=None))
             return unreachable(status, str(failed), known.unreachable_since or self.tools.clock())
