@@ -57,6 +57,12 @@ _LOCAL = (
         r"Operation not permitted",
         "Something in {path} may not be changed. Look at its owner, and at its attributes with `lsattr`.",
     ),
+    _cause(
+        r"(?:git-lfs|filter-process): .*not found|(?:external filter|subprocess) '[^'\n]+' failed|"
+        r"(?:clean|smudge) filter '?[^'\s]+'? failed",
+        "Files of {path} pass through a filter program that git's configuration names, and it does not work here. "
+        "Install it: for 'lfs' that is the package git-lfs.",
+    ),
     _cause(r"[Oo]ut of memory|Cannot allocate memory", "This computer has too little free memory for it."),
     _cause(
         r"Too many open files", "Too many files are open on this computer. Restart what holds them, or the computer."

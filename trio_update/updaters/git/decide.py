@@ -194,8 +194,12 @@ class Decider:
         return judge(self.config, facts, self.known, debug=self.tools.debug)
 
     def _unreadable(self, request: Upgrade | Rollback, failed: OperationFailed) -> GitDecision:
-        why = "git cannot read the clone" if isinstance(failed, Corrupt) else str(failed).rstrip(".")
-        return decide_nothing(self.config, request, self.known, (cannot_update(self.config, why),))
+        if isinstance(failed, Corrupt):
+            refusal = cannot_update(self.config, "git cannot read the clone")
+        else:
+            # What a recovery cannot mend either: permissions, a full disk, a program that is not there.
+            refusal = Refusal(Reason.INVALID, f"{self.config.name} cannot be updated: {failed}")
+        return decide_nothing(self.config, request, self.known, (refusal,))
 
 
 def _real_place(path: Path) -> tuple[Path, tuple[bytes, ...]]:

@@ -165,7 +165,7 @@ class _Look:
         if gone is not None:
             return dataclasses.replace(seen, default=gone.default)
         if tree.head is None or refs.tip is None or self.tracking is None:
-            return seen
+            return dataclasses.replace(seen, upstream=refs.tip)
         seen = await self._related(tree.head, refs.tip, dataclasses.replace(seen, upstream=refs.tip), refs)
         if self.config.pinned_commit:
             return dataclasses.replace(seen, pin=await _pin(self.repository, self.config.pinned_commit, tree.head))

@@ -28,6 +28,8 @@ def refuse_invalid(config: GitRepoConfig, status: GitStatus) -> tuple[Refusal, .
 
 def cannot_update(config: GitRepoConfig, why: str) -> Refusal:
     """The refusal of what a recovery has to mend first."""
+    if "recover the app" in why.lower():
+        return Refusal(Reason.INVALID, f"{config.name} cannot be updated: {why}")
     return Refusal(Reason.INVALID, f"{config.name} cannot be updated: {why}. Recover it first.")
 
 

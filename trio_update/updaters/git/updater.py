@@ -142,10 +142,22 @@ class GitRepo:
                 return unreachable(
                     await self.inspect(known), str(failed), known.unreachable_since or self.tools.clock()
                 )
-            facts = await look(self.config, self.repository, self._memory)
+            return await self._mended(known, f"Repaired the repository: {', '.join(done)}")
         except OperationFailed as again:
             return self._failed(known, Corrupt(f"{failed}\nThe repair failed: {again}"))
-        return replace(self._fresh(facts, known), git_messages=(f"Repaired the repository: {', '.join(done)}",))
+
+    async def _mended(self, known: GitStatus, told: str) -> GitStatus:
+        """The status after a repair, which came before the remote was asked: it is now.
+
+        Raises: OperationFailed.
+        """
+        try:
+            facts = await look(self.config, self.repository, self._memory, fetch=_nobody)
+        except Unreachable as silent:
+            facts = await look(self.config, self.repository, self._memory)
+            status = judge(self.config, facts, known, debug=self.tools.debug)
+            return unreachable(status, f"{told}\n{silent}", known.unreachable_since or self.tools.clock())
+        return replace(self._fresh(facts, known), git_messages=(told,))
 
     async def _recovery_url(self) -> str:
         try:
