@@ -379,3 +379,26 @@ async def test_the_way_back_is_told_once(bench: Bench) -> None:
         await manager.refresh()
         (refusal,) = (await manager.plan(NAME))[0].refusals
         assert refusal.lower().count("recover") == 1
+
+
+async def test_a_clone_of_somebody_else_is_told_once_and_in_words(bench: Bench) -> None:
+    for path in (bench.path, *bench.path.rglob("*")):
+        os.chown(path, 65534, 65534, follow_symlinks=False)
+    async with ready(bench) as manager:
+        await manager.refresh()
+        status = status_of(manager)
+        assert not status.corrupt
+        assert [*status.warnings, *status.anomalies] == [*status.warnings]
+        assert status.warnings[0].startswith(f"The clone at {bench.path} belongs to another user")
+        assert status.warnings[0].endswith(f"chown -R root {bench.path}")
+
+
+async def test_a_clone_for_a_newer_git_is_not_corrupt(bench: Bench) -> None:
+    bench.git("config", "core.repositoryFormatVersion", "1")
+    bench.git("config", "extensions.somethingNew", "true")
+    async with ready(bench) as manager:
+        await manager.refresh()
+        status = status_of(manager)
+        assert not status.corrupt
+        assert "a newer git than the one that is installed here" in status.warnings[0]
+        assert status.anomalies == ()

@@ -17,6 +17,13 @@ from trio_update.errors import CommandFailed
 _SAID = " git said: "
 
 
+class Explained(CommandFailed):
+    """A failure whose cause is known: it reads as that, the command behind it helps nobody."""
+
+    def __str__(self) -> str:
+        return self.output
+
+
 @dataclass(frozen=True)
 class _Cause:
     """Words of git's, and what they mean.  ``{path}``, ``{user}`` and ``{url}`` are filled in; so are named groups."""
@@ -40,6 +47,11 @@ _LOCAL = (
     _cause(
         r"No space left on device",
         "The disk is full. Free some space and try again.",
+    ),
+    _cause(
+        r"unknown repository extension|Expected git repo version",
+        "The clone at {path} was made, or changed, by a newer git than the one that is installed here. Update git, or "
+        "let a hard recovery make a fresh clone.",
     ),
     _cause(r"Disk quota exceeded", "The quota of {user} on this disk is used up. Free some space and try again."),
     _cause(
@@ -200,7 +212,7 @@ def _explained(failed: CommandFailed, causes: Sequence[_Cause], where: str, path
         if (match := cause.words.search(own)) is not None:
             sentence = _filled(cause.meaning, match, path)
             said = f"{_SAID}{_telling(own, match.start())}" if cause.quote else ""
-            return CommandFailed(failed.argv, failed.returncode, f"{where}{sentence}{said}")
+            return Explained(failed.argv, failed.returncode, f"{where}{sentence}{said}")
     return failed
 
 

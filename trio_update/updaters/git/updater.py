@@ -103,6 +103,8 @@ class GitRepo:
                 await bring_ahead(self.repository, facts, self._memory)
         except Unreachable as failed:
             status = await self.inspect(replace(known, unreachable_since=None))
+            if any(warning and warning in str(failed) for warning in status.warnings):
+                return status  # the clone itself cannot be read, for the same reason
             return unreachable(status, str(failed), known.unreachable_since or self.tools.clock())
         except Corrupt as failed:
             return await self._mend(known, failed)
