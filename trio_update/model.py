@@ -149,6 +149,10 @@ class AppStatus(msgspec.Struct, frozen=True, kw_only=True, tag_field="configured
     unreachable_since: float | None = None
 
 
+# What an app needs to remember of its remote: with the release notes it can be longer than everything else together.
+NOT_SENT = frozenset({"remote", "assumed"})
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Answer to ``machine.update.status``; ``config_warnings`` is an addition of ours."""
 
@@ -224,6 +228,7 @@ class Step(enum.StrEnum):
     ADMISSION: a job was asked for.  APP: a full update comes to this app.  SWITCH: everything is downloaded and
     verified, and the app is about to change; or a recovery is about to put back what an earlier job could not.
     RESTART: the app's services are about to be restarted.  REFRESH: the remotes are about to be asked.
+    UPKEEP: the app is about to be looked after, which changes nothing of it and may keep the machine busy for minutes.
     """
 
     ADMISSION = "admission"
@@ -231,6 +236,7 @@ class Step(enum.StrEnum):
     SWITCH = "switch"
     RESTART = "restart"
     REFRESH = "refresh"
+    UPKEEP = "upkeep"
 
 
 class AppOutcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,9 +5,11 @@ Pure functions, for every room: each of these was written several times before, 
 
 from __future__ import annotations
 
+import html
+import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 # What stands behind `://`: as far as the next white space; or beyond it up to an `@`, when there is a colon that begins
 # no port: that is a password with a space in it, which git takes.  Bounded, so that a line full of `://` costs no more
@@ -22,6 +24,9 @@ _PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:/]*):(?P<port>[^/]*)")
 # Marks that end the sentence or the quotation around an address, not the address.
 _MARKS = "'\"`.,:;!)]}>"
 _HIDDEN = "…"
+CUT = "…"
+MESSAGES_SIZE = 16 * 1024
+LINE_SIZE = 2048
 _WORD = re.compile(r"[^\s'\"`:/@?#,;()\[\]]+")
 
 
@@ -116,3 +121,40 @@ def moment(seconds: float) -> str:
         return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
     except (OverflowError, ValueError, OSError):
         return "?"
+
+
+def wire_size(text: str) -> int:
+    """Bytes that ``text`` takes in JSON at worst, escaped for HTML too.
+
+    A control character takes six bytes of JSON and a quote in HTML six, so neither characters nor bytes of the
+    original say how large a status becomes.
+    """
+    # What was no UTF-8 in the name of a file leaves escaped.
+    known = text.encode("utf-8", "backslashreplace").decode()
+    return len(json.dumps(html.escape(known), ensure_ascii=False).encode()) - 2
+
+
+def shorten(text: str, size: int) -> str:
+    """``text``, cut so that it takes at most ``size`` bytes on the wire; a mark at its end tells of a cut."""
+    if wire_size(text[: size + 1]) <= size and len(text) <= size:
+        return text
+    room = size - wire_size(CUT)
+    if room < 0:
+        return ""
+    low, high = 0, min(len(text), room)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if wire_size(text[:middle]) <= room else (low, middle - 1)
+    return text[:low] + CUT
+
+
+def bounded(lines: Iterable[str], *, each: int = LINE_SIZE, size: int = MESSAGES_SIZE) -> tuple[str, ...]:
+    """The last of ``lines`` that take ``size`` bytes together, each cut to ``each``; a mark stands for the others."""
+    kept: list[str] = []
+    for line in reversed([shorten(line, each) for line in lines]):
+        size -= wire_size(line) + 3
+        if size < 0:
+            kept.append(CUT)
+            break
+        kept.append(line)
+    return tuple(reversed(kept))

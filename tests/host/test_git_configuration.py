@@ -11,7 +11,9 @@ import pytest
 import trio
 
 from tests.support.upstream import Upstream, git
+from trio_update.host.git.contents import changed_in_hiding, hidden, status
 from trio_update.host.git.repository import Repository
+from trio_update.host.git.transfer import fetch
 from trio_update.host.processes.runner import Runner
 
 SETTINGS: Sequence[tuple[str, str]] = [
@@ -36,7 +38,7 @@ SETTINGS: Sequence[tuple[str, str]] = [
 async def everything(repository: Repository) -> list[Any]:
     log = await repository.log("v1.0.0", "HEAD")
     return [
-        await repository.status(),
+        await status(repository),
         log.commits(),
         log.count,
         await repository.refs("refs/tags"),
@@ -45,8 +47,8 @@ async def everything(repository: Repository) -> list[Any]:
         await repository.changed(),
         await repository.tracked(),
         await repository.tracked_by("HEAD"),
-        await repository.hidden(),
-        await repository.changed_in_hiding(),
+        await hidden(repository),
+        await changed_in_hiding(repository),
         await repository.resolve("HEAD"),
     ]
 
@@ -86,7 +88,7 @@ async def test_a_fetch_leaves_the_users_own_tags(tmp_path: Path) -> None:
     path = upstream.clone(tmp_path / "app")
     git(path, "tag", "mine")
     git(path, "config", "fetch.pruneTags", "true")
-    await Repository(path, Runner("test")).fetch("origin")
+    await fetch(Repository(path, Runner("test")), "origin")
     assert git(path, "tag") == "mine\nv1.0.0"
 
 
@@ -100,4 +102,4 @@ async def test_a_hidden_change_of_the_same_size_within_a_second_is_found_later(t
     git(upstream.path, "update-index", "--assume-unchanged", "hidden")
     (upstream.path / "hidden").write_text("3")
     await trio.sleep(1.1)
-    assert await Repository(upstream.path, Runner("test")).changed_in_hiding() == ("hidden",)
+    assert await changed_in_hiding(Repository(upstream.path, Runner("test"))) == ("hidden",)

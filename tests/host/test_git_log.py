@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from tests.support.upstream import Upstream, git
 from trio_update.errors import OperationFailed
-from trio_update.host.git.bounds import bounded, bounded_commits, shorten, wire_size
-from trio_update.host.git.output import CommitLog, read_commit
+from trio_update.host.git.bounds import bounded_commits
+from trio_update.host.git.log import CommitLog, read_commit
 from trio_update.host.git.repository import Repository
 from trio_update.host.processes.runner import Runner
 from trio_update.model import Commit
+from trio_update.text import bounded, shorten, wire_size
 from trio_update.web.api.wire import to_wire
 
 FIELDS = 7

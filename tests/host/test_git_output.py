@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.upstream import Upstream, git
-from trio_update.host.git.output import read_address, read_status
+from trio_update.host.git.address import read_address
+from trio_update.host.git.contents import status
+from trio_update.host.git.output import read_status
 from trio_update.host.git.repository import Repository
 from trio_update.host.processes.runner import Runner
 
@@ -64,7 +66,7 @@ async def test_every_kind_of_change_is_read(tmp_path: Path) -> None:
     (path / "odd\nname").write_text("x")
     (path / "folder").mkdir()
     (path / "folder" / "new file").touch()
-    tree = await Repository(path, Runner("test")).status()
+    tree = await status(Repository(path, Runner("test")))
     assert set(tree.modified) >= {b"staged", b"deleted", b"both", b"odd\nname"}
     assert tree.untracked == (b"folder/new file",)
     assert (tree.branch, tree.head, tree.upstream) == ("master", upstream.head, None)

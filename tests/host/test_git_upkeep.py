@@ -15,6 +15,7 @@ from tests.support.upstream import Upstream, git
 from trio_update.errors import OperationFailed
 from trio_update.host.git.repair import is_sound
 from trio_update.host.git.repository import Repository
+from trio_update.host.git.transfer import fetch
 from trio_update.host.git.upkeep import Limits, Store, maintain, measure
 from trio_update.host.processes.runner import Runner
 
@@ -63,7 +64,7 @@ async def gather(path: Path, upstream: Upstream, times: int = 8) -> None:
     """What a number of updates leaves: loose objects, packs, and refs."""
     for number in range(times):
         import_commits(upstream, 10 if number % 2 else 60, tag=f"t{upstream.number}")
-        await of(path).fetch("origin")
+        await fetch(of(path), "origin")
 
 
 def everything(path: Path) -> set[str]:
@@ -75,7 +76,7 @@ async def test_hundreds_of_updates_do_not_make_it_grow(clone: Path, upstream: Up
     most = Store(0, 0, 0, 0)
     for number in range(120):
         import_commits(upstream, 3, tag=f"t{number}")
-        await of(clone).fetch("origin")
+        await fetch(of(clone), "origin")
         if number % 10 == 0:
             await maintain(of(clone), limits=SMALL, report=nothing)
         found = measure(clone / ".git")

@@ -16,6 +16,7 @@ from trio_update.errors import CommandFailed
 from trio_update.host.git.command import explain
 from trio_update.host.git.lanes import alone
 from trio_update.host.git.repository import Repository
+from trio_update.host.git.transfer import fetch
 from trio_update.host.processes.runner import Completed, Runner
 
 LOCAL = [
@@ -94,7 +95,7 @@ def test_what_is_not_known_stays_as_it_is() -> None:
 async def test_a_clone_of_another_user_is_told_in_one_sentence(clone: Path) -> None:
     subprocess.run(["chown", "-R", "12345", str(clone)], check=True)
     with pytest.raises(CommandFailed) as caught:
-        await Repository(clone, Runner("test")).fetch("origin")
+        await fetch(Repository(clone, Runner("test")), "origin")
     assert "belongs to another user than root" in caught.value.output
     assert str(caught.value).count("safe.directory") == 0
     assert f"sudo chown -R root {clone}" in caught.value.output
@@ -122,7 +123,7 @@ async def test_a_lock_that_nobody_holds_is_removed_by_a_fetch(clone: Path, name:
     lock.parent.mkdir(parents=True, exist_ok=True)
     lock.touch()
     git(clone, "pack-refs", "--all", check=False)
-    await Repository(clone, Runner("test")).fetch("origin")
+    await fetch(Repository(clone, Runner("test")), "origin")
     assert git(clone, "rev-parse", "origin/master") == git(clone, "ls-remote", "origin", "master").split()[0]
 
 
@@ -140,7 +141,7 @@ async def test_who_may_hold_a_lock_is_told(clone: Path) -> None:
     lock.touch()
     with busy_git(clone) as busy:
         with pytest.raises(CommandFailed, match=rf"process {busy.pid} \(`git cat-file --batch`\)"):
-            await Repository(clone, Runner("test")).fetch("origin")
+            await fetch(Repository(clone, Runner("test")), "origin")
         assert lock.exists()
 
 
@@ -148,7 +149,7 @@ async def test_a_process_in_another_work_tree_may_hold_the_lock(clone: Path, tmp
     git(clone, "worktree", "add", "-q", str(tmp_path / "tree"))
     (clone / ".git/refs/remotes/origin/master.lock").touch()
     with busy_git(tmp_path / "tree") as busy, pytest.raises(CommandFailed, match=f"process {busy.pid} "):
-        await Repository(clone, Runner("test")).fetch("origin")
+        await fetch(Repository(clone, Runner("test")), "origin")
 
 
 async def test_work_trees_of_one_repository_fetch_one_at_a_time(
@@ -178,7 +179,7 @@ async def test_work_trees_of_one_repository_fetch_one_at_a_time(
     monkeypatch.setattr(Runner, "run", watched)
     async with trio.open_nursery() as nursery:
         for path in (clone, tmp_path / "tree", apart):
-            nursery.start_soon(Repository(path, Runner("test")).fetch, "origin")
+            nursery.start_soon(fetch, Repository(path, Runner("test")), "origin")
     assert not any({clone, tmp_path / "tree"} <= paths for paths in together)
     assert any(apart in paths and len(paths) > 1 for paths in together)
 

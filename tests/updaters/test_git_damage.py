@@ -287,3 +287,29 @@ async def test_a_sequence_that_stopped_is_ended_by_a_soft_recovery(bench: Bench)
         await manager.recover(NAME, hard=False, who="test")
         assert status_of(manager).is_valid, status_of(manager).warnings
     assert not os.path.exists(bench.path / ".git/sequencer")
+
+
+@pytest.mark.parametrize("name", ["index", "HEAD", "config"])
+async def test_a_clone_that_was_mended_shows_what_is_new(bench: Bench, name: str) -> None:
+    (bench.path / ".git" / name).write_bytes(b"")
+    async with ready(bench) as manager:
+        await manager.refresh()
+        status = status_of(manager)
+        assert status.is_valid, status.warnings
+        assert status.commits_behind_count == 3
+        assert status.git_messages[0].startswith("Repaired the repository")
+
+
+async def test_a_clone_that_was_mended_while_its_remote_is_away_is_not_up_to_date(bench: Bench) -> None:
+    (bench.path / ".git" / "index").write_bytes(b"")
+    away = bench.folder / "away"
+    bench.upstream.path.rename(away)
+    async with ready(bench) as manager:
+        await manager.refresh()
+        status = status_of(manager)
+        assert status.is_valid, status.warnings
+        assert status.unreachable_since is not None
+        assert any("Repaired the repository" in message for message in status.git_messages)
+        away.rename(bench.upstream.path)
+        await manager.refresh()
+        assert status_of(manager).commits_behind_count == 3

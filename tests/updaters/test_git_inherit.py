@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.upstream import NAME, Bench, git, status_of
 from tests.updaters.test_git_update import ready
-from trio_update.host.git.output import read_address
+from trio_update.host.git.address import read_address
 from trio_update.updaters.git.inherit import as_environment
 
 

@@ -391,7 +391,7 @@ async def test_words_of_damage_from_a_whole_clone_do_not_make_it_corrupt(
         raise CommandFailed(["git", "fetch"], 128, "fatal: remote did not send all necessary objects")
 
     async with ready(bench) as manager:
-        monkeypatch.setattr("trio_update.host.git.repository.Repository.fetch", fetch)
+        monkeypatch.setattr("trio_update.host.git.remote.fetch", fetch)
         await manager.refresh(NAME)
         status = status_of(manager)
         assert status.is_valid

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.upstream import Bench, Upstream, git, status_of
+from tests.support.upstream import NAME, Bench, Upstream, git, status_of
+from tests.updaters.test_git_update import ready
 from trio_update.model import Channel, Unknown
 from trio_update.updaters.git.kind import GitStatus
 
@@ -332,3 +333,72 @@ async def test_a_gutted_repository_inside_another_one_is_not_taken_for_that(benc
     assert status.corrupt
     assert status.current_hash != outer
     assert status.version != "v0.0.0-1"
+
+
+async def test_a_clone_of_nothing_says_so_until_there_is_something(tmp_path: Path) -> None:
+    upstream = Upstream(tmp_path / "upstream")
+    bench = Bench(tmp_path, upstream, upstream.clone(tmp_path / "app"))
+    async with ready(bench) as manager:
+        await manager.refresh()
+        assert status_of(manager).warnings == (
+            "The repository has no commit",
+            "Branch 'master' not found on remote 'origin'",
+        )
+        upstream.commits(2)
+        await manager.refresh()
+        assert status_of(manager).warnings == ("The repository has no commit",)
+        await manager.recover(NAME, who="test")
+        assert status_of(manager).is_valid
+    assert bench.head == upstream.head
+
+
+@pytest.mark.parametrize("process", [False, True])
+async def test_a_filter_that_is_not_there_is_named_and_no_recovery_is_promised(bench: Bench, process: bool) -> None:
+    bench.upstream.commit({".gitattributes": "*.bin filter=lfs\n", "a.bin": "pointer\n"})
+    bench.git("pull", "-q")
+    bench.git("config", "filter.lfs.required", "true")
+    bench.git("config", "filter.lfs.clean", "git-lfs-is-not-here clean -- %f")
+    if process:
+        bench.git("config", "filter.lfs.process", "git-lfs-is-not-here filter-process")
+    (bench.path / "a.bin").write_text("printer\n")
+    async with ready(bench) as manager:
+        await manager.refresh()
+        status = status_of(manager)
+        assert not status.corrupt
+        assert "a filter program" in status.warnings[0]
+        assert "git-lfs-is-not-here" in status.warnings[0]
+        (refusal,) = (await manager.plan(NAME))[0].refusals
+        assert "a filter program" in refusal
+        assert "Recover it" not in refusal
+
+
+async def test_the_way_back_is_told_once(bench: Bench) -> None:
+    git(bench.upstream.path, "reset", "-q", "--hard", "v0.1.0")
+    bench.upstream.commits(2)
+    async with ready(bench) as manager:
+        await manager.refresh()
+        (refusal,) = (await manager.plan(NAME))[0].refusals
+        assert refusal.lower().count("recover") == 1
+
+
+async def test_a_clone_of_somebody_else_is_told_once_and_in_words(bench: Bench) -> None:
+    for path in (bench.path, *bench.path.rglob("*")):
+        os.chown(path, 65534, 65534, follow_symlinks=False)
+    async with ready(bench) as manager:
+        await manager.refresh()
+        status = status_of(manager)
+        assert not status.corrupt
+        assert [*status.warnings, *status.anomalies] == [*status.warnings]
+        assert status.warnings[0].startswith(f"The clone at {bench.path} belongs to another user")
+        assert status.warnings[0].endswith(f"chown -R root {bench.path}")
+
+
+async def test_a_clone_for_a_newer_git_is_not_corrupt(bench: Bench) -> None:
+    bench.git("config", "core.repositoryFormatVersion", "1")
+    bench.git("config", "extensions.somethingNew", "true")
+    async with ready(bench) as manager:
+        await manager.refresh()
+        status = status_of(manager)
+        assert not status.corrupt
+        assert "a newer git than the one that is installed here" in status.warnings[0]
+        assert status.anomalies == ()

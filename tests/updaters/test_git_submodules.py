@@ -180,11 +180,30 @@ async def test_a_commit_that_cannot_be_had_fails_before_anything_changes(yard: Y
 
     await trio.to_thread.run_sync(lose)
     async with ready(site) as manager:
+        await manager.refresh()
+        (refusal,) = (await manager.plan(NAME))[0].refusals
+        assert "app cannot go to" in refusal
+        assert "of submodule" in refusal
+        assert "cannot be had" in refusal
         with pytest.raises(OperationFailed, match=r"of submodule .*part cannot be had") as caught:
             await manager.upgrade(NAME, who="test")
         assert "Nothing was changed" in str(caught.value)
         assert status_of(manager).is_valid
     assert (site.head, at(site)) == (head, before)
+
+
+async def test_a_commit_that_can_be_had_again_is_had(yard: Yard, site: Bench) -> None:
+    await advance(yard)
+    site_of = yard.server.root / "part.git"
+    site_of.rename(yard.folder / "away")
+    async with ready(site) as manager:
+        await manager.refresh()
+        assert "cannot be had" in (await manager.plan(NAME))[0].refusals[0]
+        (yard.folder / "away").rename(site_of)
+        await manager.refresh()
+        assert (await manager.plan(NAME))[0].refusals == ()
+        await manager.upgrade(NAME, who="test")
+    whole(site)
 
 
 async def test_a_submodule_that_moved_to_another_url_is_followed(yard: Yard, site: Bench) -> None:
@@ -266,6 +285,9 @@ async def test_what_the_user_has_in_the_way_in_or_around_submodules_is_refused(y
     (site.path / "part/inner/lib/two.py").write_text("mine")
     before = at(site)
     async with ready(site) as manager:
+        await manager.refresh()
+        (plan,) = await manager.plan(NAME)
+        assert "part/inner/lib/two.py" in plan.refusals[0]
         with pytest.raises(Refused, match=r"part/inner/lib/two.py"):
             await manager.upgrade(NAME, who="test")
     assert (site.path / "part/inner/lib/two.py").read_text() == "mine"

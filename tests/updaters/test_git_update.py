@@ -17,6 +17,7 @@ from trio_update.config import HealthCheck
 from trio_update.engine.manager import Manager
 from trio_update.errors import OperationFailed, Reason, Refused
 from trio_update.host.git.repository import Repository
+from trio_update.host.git.transfer import bring_blobs, fetch
 from trio_update.host.processes.runner import Runner
 from trio_update.model import Channel, Outcome
 
@@ -339,8 +340,8 @@ async def test_what_a_partial_clone_lacks_is_fetched_before_the_switch(bench: Be
     bench.upstream.clone(bench.path, "--filter=blob:none")
     old, new = bench.head, bench.upstream.commit({"big.txt": "x" * 1000, "lib/two.py": None})
     repository = Repository(bench.path, Runner("test"))
-    await repository.fetch("origin")
-    await repository.bring_blobs("origin", old, new, None)
+    await fetch(repository, "origin")
+    await bring_blobs(repository, "origin", old, new, None)
     bench.upstream.path.rename(bench.folder / "away")
     await repository.reset(new)
     (bench.folder / "away").rename(bench.upstream.path)

@@ -9,9 +9,10 @@ from msgspec.structs import replace
 
 from trio_update.config import AppConfig
 from trio_update.engine.border import harmless
+from trio_update.engine.bounds import APP_SIZE, NOTICES_SIZE, bounded_apps, bounded_status
 from trio_update.errors import Reason, Refusal
 from trio_update.model import AppName, AppStatus, RateLimit, Release, Status
-from trio_update.text import without_secrets
+from trio_update.text import bounded, without_secrets
 
 
 class Board:
@@ -21,6 +22,7 @@ class Board:
         self._apps = apps
         self._notices = tuple(without_secrets(notice) for notice in notices)
         self._snapshots: dict[AppName, AppStatus] = {}
+        self._short: dict[AppName, AppStatus] = {}
         self._earlier: dict[AppName, tuple[Release, ...]] = {}
         self._stuck: dict[AppName, str] = {}
         self._untidy: dict[AppName, str] = {}
@@ -36,6 +38,8 @@ class Board:
     def put(self, app: AppName, status: AppStatus) -> None:
         """Show ``status`` from now on, without secrets."""
         self._snapshots[app] = harmless(status)
+        # What an updater is given again stays whole: it may need what it said.
+        self._short[app] = bounded_status(self._snapshots[app], APP_SIZE)
         self._shown = None
 
     def snapshot(self, app: AppName) -> AppStatus:
@@ -87,9 +91,9 @@ class Board:
                 github_requests_remaining=budget.remaining if budget else None,
                 github_limit_reset_time=budget.reset if budget else None,
                 version_info=MappingProxyType(
-                    {app: self._present(app, status) for app, status in self._snapshots.items()}
+                    bounded_apps({app: self._present(app, status) for app, status in self._short.items()})
                 ),
-                config_warnings=self._notices,
+                config_warnings=bounded(self._notices, size=NOTICES_SIZE),
             )
         return self._shown
 

@@ -18,7 +18,7 @@ from trio_update.errors import OperationFailed, Reason, Refusal, TrioUpdateError
 from trio_update.logs import get_logger
 from trio_update.model import AppName, AppStatus, Plan, Unknown
 from trio_update.progress import Report
-from trio_update.updaters.base import Decision, Prepared, Request, Tools, Updater, WorkArea
+from trio_update.updaters.base import Decision, Prepared, Request, Tools, Updater, Upkept, WorkArea
 from trio_update.updaters.kinds import Kind
 
 _log = get_logger(__name__)
@@ -89,6 +89,12 @@ class _Held:
     async def prepare(self, decision: Decision, area: WorkArea, report: Report) -> Prepared:
         with held_to_promise(self.config.name):
             return _expected(await self._updater.prepare(decision, area, report), Prepared)
+
+    async def upkeep(self, report: Report) -> tuple[str, ...]:
+        if not isinstance(self._updater, Upkept):
+            return ()
+        with held_to_promise(self.config.name):
+            return _expected(await self._updater.upkeep(report), tuple)
 
 
 class _Unmade:

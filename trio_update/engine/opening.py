@@ -35,6 +35,7 @@ from trio_update.engine.startup import (
     tidy_saved,
 )
 from trio_update.engine.transaction import Means
+from trio_update.engine.upkeep import Upkeep
 from trio_update.engine.view import StatusView
 from trio_update.engine.worker import Worker
 from trio_update.errors import OperationFailed, StartFailed
@@ -202,9 +203,10 @@ async def _at_work(options: _Options, made: _Made, changed: list[AppName]) -> As
     view = StatusView(made.board, made.means.tools.forges, Hub(), trio.CapacityLimiter(1))
     try:
         async with trio.open_nursery() as nursery:
-            refresher = _refresher(options, made, nursery)
-            routine = Routine(options.config, refresher, options.gate, view, looked)
-            worker = Worker(made.means, made.updaters, made.board, refresher)
+            upkeep = Upkeep(made.updaters, made.store, options.gate, options.clock)
+            refresher = _refresher(options, made, nursery, upkeep)
+            routine = Routine(options.config, refresher, upkeep, options.gate, view, looked)
+            worker = Worker(made.means, made.updaters, made.board, refresher, upkeep)
             parts = Parts(
                 config=options.config,
                 updaters=made.updaters,
@@ -219,6 +221,7 @@ async def _at_work(options: _Options, made: _Made, changed: list[AppName]) -> As
                 who=options.who,
             )
             nursery.start_soon(routine.first_look, changed)
+            nursery.start_soon(routine.look_after)
             if options.config.update_manager.enable_auto_refresh:
                 nursery.start_soon(routine.follow_schedule, options.now)
             try:
@@ -231,7 +234,7 @@ async def _at_work(options: _Options, made: _Made, changed: list[AppName]) -> As
         view.hub.end()
 
 
-def _refresher(options: _Options, made: _Made, nursery: trio.Nursery) -> Refresher:
+def _refresher(options: _Options, made: _Made, nursery: trio.Nursery, upkeep: Upkeep) -> Refresher:
     async def save(app: AppName, status: AppStatus) -> None:
         digest = config_digest(made.updaters[app].config)
         try:
@@ -240,4 +243,4 @@ def _refresher(options: _Options, made: _Made, nursery: trio.Nursery) -> Refresh
             _log.error("the status of %s was not saved: %s", app, error)
 
     limit = options.config.server.max_concurrent_refreshes
-    return Refresher(made.updaters, made.board, save, nursery, limit, options.clock)
+    return Refresher(made.updaters, made.board, save, nursery, limit, options.clock, upkeep.paused)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import datetime
 
 import trio
@@ -24,7 +24,10 @@ Save = Callable[[AppName, AppStatus], Awaitable[None]]
 
 
 class Refresher:
-    """Runs looks and checks of apps; one at a time an app, later callers join the one under way."""
+    """Runs looks and checks of apps; one at a time an app, later callers join the one under way.
+
+    ``alone`` is around each of them, and keeps away what can wait.
+    """
 
     def __init__(
         self,
@@ -34,12 +37,14 @@ class Refresher:
         nursery: trio.Nursery,
         limit: int,
         clock: Callable[[], float] = time.time,
+        alone: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
     ) -> None:
         self._updaters = updaters
         self._board = board
         self._save = save
         self._nursery = nursery
         self._network = trio.CapacityLimiter(limit)
+        self._alone = alone
         self._under_way: dict[AppName, tuple[trio.CancelScope, trio.Event]] = {}
         self._reserved: set[AppName] = set()
         self._clock = clock
@@ -69,7 +74,7 @@ class Refresher:
         updater = self._updaters[app]
         try:
             with scope:
-                async with self._network:
+                async with self._alone(), self._network:
                     known = self._board.snapshot(app)
                     status = await (updater.check(known) if network else updater.inspect(known))
                 self._board.put(app, status)

@@ -1,4 +1,4 @@
-"""What is looked at without being asked for: every app once at the start, then whatever is due, for ever."""
+"""What is done without being asked for: every app is looked at once at the start, then whatever is due, for ever."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import trio
 from trio_update.config import Config
 from trio_update.engine.gate import Gate
 from trio_update.engine.refresh import Refresher, follow_schedule
+from trio_update.engine.upkeep import Upkeep
 from trio_update.engine.view import StatusView
 from trio_update.errors import Refused
 from trio_update.model import AppName, Step
@@ -25,6 +26,7 @@ class Routine:
 
     config: Config
     refresher: Refresher
+    upkeep: Upkeep
     gate: Gate
     view: StatusView
     looked: trio.Event
@@ -40,6 +42,11 @@ class Routine:
     async def follow_schedule(self, now: Callable[[], datetime]) -> None:
         """Refresh what is due, unless something more important is going on, for ever."""
         await follow_schedule(self.config.update_manager, self._refresh_due, now)
+
+    async def look_after(self) -> None:
+        """Look after apps while nothing else goes on, once every app has been looked at, for ever."""
+        await self.looked.wait()
+        await self.upkeep.follow()
 
     async def _refresh_due(self) -> None:
         if not self.view.busy:

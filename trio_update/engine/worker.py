@@ -12,6 +12,7 @@ from trio_update.engine.journal import Entry
 from trio_update.engine.refresh import Refresher
 from trio_update.engine.transaction import Means, Update, Updated
 from trio_update.engine.undo import NotPutBack, NotTidied, give_up, resume
+from trio_update.engine.upkeep import Upkeep
 from trio_update.errors import Reason, Refused
 from trio_update.model import AppName, AppOutcome, JobKind, JobRecord, Outcome, Step
 from trio_update.updaters.base import Recover, Updater, Upgrade
@@ -25,13 +26,14 @@ class Worker:
     updaters: Mapping[AppName, Updater]
     board: Board
     refresher: Refresher
+    upkeep: Upkeep
 
     async def update(self, task: Task, run: JobRun) -> AppOutcome:
         """Do one task.
 
         Raises: Refused, OperationFailed; the app has been put back then, or is stuck and shown so.
         """
-        async with self.refresher.reserved(task.app):
+        async with self.upkeep.paused(), self.refresher.reserved(task.app):
             await self._refuse_or_mend_stuck(task, run)
             try:
                 updated = await self._transact(task, run)

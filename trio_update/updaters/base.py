@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import trio
 
@@ -35,6 +35,7 @@ __all__ = [
     "Tools",
     "Updater",
     "Upgrade",
+    "Upkept",
     "WorkArea",
     "in_loop",
 ]
@@ -232,4 +233,18 @@ class Updater(Protocol):
 
         Raises: OperationFailed; Refused for what only showed when it had been brought, such as the packages that a
         downloaded archive needs.
+        """
+
+
+@runtime_checkable
+class Upkept(Protocol):
+    """What an updater may be besides: its app needs something done from time to time, whether or not it is updated."""
+
+    async def upkeep(self, report: Report) -> tuple[str, ...]:
+        """Do what is needed, within bounds of its own; called once a day at most, and never while a job works.
+
+        May be cancelled at any instant, for a job that comes, and leaves a whole app then.  Returns what was done, a
+        sentence each for the log; nothing, if nothing was needed.
+
+        Raises: OperationFailed.
         """

@@ -103,6 +103,7 @@ def tells_no_access(output: str) -> bool:
 
 
 _NO_ACCESS = re.compile(
+    r"unknown repository extension|Expected git repo version|by a newer git than|"
     r"dubious ownership|belongs to another user|Permission denied|Read-only file system|No space left|"
     r"Disk quota exceeded|insufficient permission|Operation not permitted|Too many open files|"
     r"Cannot allocate memory|[Oo]ut of memory|Input/output error|\.lock': File exists|Another git command works|"

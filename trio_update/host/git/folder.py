@@ -68,6 +68,11 @@ def survey(path: Path) -> GitFolder | None:
         return None
     except OSError as error:
         raise durable.trouble("read", dot_git, error) from error
+    return survey_store(path, git_dir, linked=linked)
+
+
+def survey_store(path: Path, git_dir: Path, *, linked: bool = True) -> GitFolder:
+    """The same for a work tree at ``path`` whose repository is known to be at ``git_dir``."""
     common_dir = git_dir
     with contextlib.suppress(OSError):
         common_dir = (git_dir / (git_dir / "commondir").read_text().strip()).resolve()

@@ -9,10 +9,12 @@ from functools import partial
 
 from trio_update.errors import CommandFailed
 from trio_update.host.git.folder import GitFolder
+from trio_update.host.git.lanes import alone
 from trio_update.host.git.output import Settings, text
 from trio_update.host.git.packed import seed_tags
 from trio_update.host.git.refs import Followed
 from trio_update.host.git.repository import Repository
+from trio_update.host.git.transfer import bring, delete_refs, fetch
 from trio_update.host.threads import in_thread
 from trio_update.progress import Report
 
@@ -49,13 +51,14 @@ async def ask(
     """
     own_ref, shallow = followed.own_ref(settings), folder.shallow
     if not shallow:
-        await in_thread(seed_tags, folder, followed.tags)
+        async with alone(folder.common_dir):
+            await in_thread(seed_tags, folder, followed.tags)
     try:
         await _fetch(repository, followed, settings, own_ref, report, shallow=shallow, submodules=submodules)
     except CommandFailed as failed:
         if not _NO_BRANCH.search(failed.output):
             raise
-        await repository.delete_refs(followed.head, *([own_ref] if own_ref is not None else []))
+        await delete_refs(repository, followed.head, *([own_ref] if own_ref is not None else []))
         return Gone(await default_branch(repository, followed.remote))
     if shallow:
         await _fetch_tags_of_shallow(repository, followed, report)
@@ -79,7 +82,8 @@ async def _fetch(
     tags = settings.get(f"remote.{followed.remote}.tagopt") not in {"--tags", "--no-tags"}
     refmap = f"+{branch}:{own_ref}" if own_ref is not None else ""
     bring = partial(
-        repository.fetch,
+        fetch,
+        repository,
         followed.remote,
         refspecs=refspecs,
         submodules=submodules,
@@ -115,7 +119,7 @@ async def _make_room(
     if below:
         listed = await repository.git("for-each-ref", "--format=%(refname)", *below)
         stale.update(line for line in text(listed.stdout).split("\n") if line)
-    await repository.delete_refs(*sorted(stale))
+    await delete_refs(repository, *sorted(stale))
     blocked = any(wanted == own_ref and there not in stale for there, wanted in pairs)
     return None if blocked else own_ref
 
@@ -144,12 +148,12 @@ async def _fetch_tags_of_shallow(repository: Repository, followed: Followed, rep
     for line in text(listed.stdout).split("\n"):
         oid, _, ref = line.partition(" ")
         had[ref.removeprefix(followed.tags)] = oid
-    await repository.delete_refs(*(followed.tags + name for name in had if name and name not in wanted))
+    await delete_refs(repository, *(followed.tags + name for name in had if name and name not in wanted))
     missing = [name for name, oid in wanted.items() if had.get(name) != oid]
     for start in range(0, len(missing), _REFSPECS):
         refspecs = [f"+refs/tags/{name}:{followed.tags}{name}" for name in missing[start : start + _REFSPECS]]
-        await repository.fetch(
-            followed.remote, refspecs=refspecs, refmap="", tags=False, report=report, silence=FETCH_SILENCE
+        await fetch(
+            repository, followed.remote, refspecs=refspecs, refmap="", tags=False, report=report, silence=FETCH_SILENCE
         )
 
 
@@ -176,10 +180,10 @@ async def _local_commits(repository: Repository, followed: Followed) -> frozense
 
 async def deepen(repository: Repository, followed: Followed, commits: int, report: Report) -> None:
     """Bring some more history of a shallow clone, ``commits`` of each end.  Raises: OperationFailed."""
-    await repository.git(
-        *("fetch", "--progress", "--no-tags", "--refmap=", f"--deepen={commits}", "--recurse-submodules=no"),
+    await bring(
+        repository,
+        *("--no-tags", "--refmap=", f"--deepen={commits}", "--recurse-submodules=no"),
         *("--end-of-options", followed.remote, f"+refs/heads/{followed.branch}:{followed.head}"),
-        on_line=report,
+        report=report,
         silence=FETCH_SILENCE,
-        timeout=None,
     )

@@ -19,9 +19,11 @@ from trio_update.host.files import durable
 from trio_update.host.git.command import git_environment, tells_no_access
 from trio_update.host.git.damage import lost_packs
 from trio_update.host.git.folder import GitFolder, broken_refs, clear_leftovers, survey, unlink
+from trio_update.host.git.lanes import alone
 from trio_update.host.git.mend import mend_files, object_format, remove_bisection
 from trio_update.host.git.output import lines, text
 from trio_update.host.git.repository import Repository
+from trio_update.host.git.transfer import fetch
 from trio_update.host.threads import in_thread
 from trio_update.progress import Report
 
@@ -94,11 +96,12 @@ async def repair(
     folder = await in_thread(survey, repository.path)
     if folder is None:
         return None
-    await clear_locks(repository.path)
-    done = await in_thread(mend_files, folder, url, primary_branch, known_head)
-    for pack in (await in_thread(lost_packs, folder.common_dir))[1]:
-        await repository.git("index-pack", str(pack))
-        done.append(f"the index of {pack.name}")
+    async with alone(folder.common_dir):
+        await clear_locks(repository.path)
+        done = await in_thread(mend_files, folder, url, primary_branch, known_head)
+        for pack in (await in_thread(lost_packs, folder.common_dir))[1]:
+            await repository.git("index-pack", str(pack))
+            done.append(f"the index of {pack.name}")
     if not folder.index_whole:
         # The work tree stays as it is and is compared by content from then on.
         await drop_index(repository.path)
@@ -138,7 +141,7 @@ async def _fetch_refs(repository: Repository, folder: GitFolder, report: Report)
     try:
         remotes = (await repository.settings(folder)).remotes()
         if remote := "origin" if "origin" in remotes else next(iter(remotes), None):
-            await repository.fetch(remote, report=report)
+            await fetch(repository, remote, report=report)
     except OperationFailed as failed:
         report(f"The remote's branches and tags are fetched later: {failed}")
 
@@ -255,7 +258,8 @@ async def _fetch_again(repository: Repository, folder: GitFolder, url: str, stag
             silence=60,
             timeout=None,
         )
-        await in_thread(_take_packs, stage / "objects" / "pack", folder.common_dir / "objects" / "pack")
+        async with alone(folder.common_dir):
+            await in_thread(_take_packs, stage / "objects" / "pack", folder.common_dir / "objects" / "pack")
     finally:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + 30):
             await in_thread(durable.remove_tree, stage)

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from trio_update.errors import CommandFailed, FileTrouble, OperationFailed
 from trio_update.host.files import durable
-from trio_update.host.git.command import LOCAL_TIMEOUT, SILENCE, TRANSFER, explain
-from trio_update.host.git.folder import survey
+from trio_update.host.git.command import LOCAL_TIMEOUT, explain
+from trio_update.host.git.folder import GitFolder, survey, survey_store
 from trio_update.host.git.output import read_config, text
 from trio_update.host.git.repository import Repository
+from trio_update.host.git.transfer import bring
 from trio_update.host.processes.runner import Completed
 from trio_update.host.threads import in_thread
 from trio_update.progress import Report
@@ -31,6 +32,10 @@ class Module(Repository):
     """A submodule's repository at ``git_dir``, with its work tree at ``path``, which need not lead to it yet."""
 
     git_dir: Path
+
+    async def folder(self) -> GitFolder:
+        """As in the class above, of the repository that it keeps in that of the clone."""
+        return await in_thread(survey_store, self.path, self.git_dir)
 
     async def git(
         self,
@@ -142,32 +147,30 @@ async def bring_commit(module: Module, commit: str, url: str, report: Report | N
 
     Raises: OperationFailed when it cannot be had.
     """
-    if await _is_whole(module, commit):
+    if await is_whole(module, commit):
         return
     depth = ["--depth=1"] if await in_thread((module.git_dir / "shallow").exists) else []
     everything = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
     trouble: CommandFailed | None = None
     for wanted, more in (((commit,), depth), (everything, [])):
         try:
-            await module.git(
-                *("fetch", "--progress", "--no-tags", "--no-write-fetch-head", "--recurse-submodules=no", *more),
+            await bring(
+                module,
+                *("--no-tags", "--no-write-fetch-head", "--recurse-submodules=no", *more),
                 *("--end-of-options", url, *wanted),
-                options=TRANSFER,
                 environ={"GIT_PROTOCOL_FROM_USER": "0"},
-                on_line=report,
-                silence=SILENCE,
-                timeout=None,
+                report=report,
             )
         except CommandFailed as failed:
             trouble = explain(failed, url)
             continue
-        if await _is_whole(module, commit):
+        if await is_whole(module, commit):
             return
     why = str(trouble) if trouble is not None else f"{url} does not have it"
     raise OperationFailed(f"commit {commit[:8]} of submodule {module.path} cannot be had: {why}")
 
 
-async def _is_whole(module: Module, commit: str) -> bool:
+async def is_whole(module: Module, commit: str) -> bool:
     """Whether all that a commit leads to is there: of a fetch that was killed the commit alone may have arrived."""
     if await module.resolve(commit) is None:
         return False

@@ -17,6 +17,13 @@ from trio_update.errors import CommandFailed
 _SAID = " git said: "
 
 
+class Explained(CommandFailed):
+    """A failure whose cause is known: it reads as that, the command behind it helps nobody."""
+
+    def __str__(self) -> str:
+        return self.output
+
+
 @dataclass(frozen=True)
 class _Cause:
     """Words of git's, and what they mean.  ``{path}``, ``{user}`` and ``{url}`` are filled in; so are named groups."""
@@ -41,6 +48,11 @@ _LOCAL = (
         r"No space left on device",
         "The disk is full. Free some space and try again.",
     ),
+    _cause(
+        r"unknown repository extension|Expected git repo version",
+        "The clone at {path} was made, or changed, by a newer git than the one that is installed here. Update git, or "
+        "let a hard recovery make a fresh clone.",
+    ),
     _cause(r"Disk quota exceeded", "The quota of {user} on this disk is used up. Free some space and try again."),
     _cause(
         r"Read-only file system",
@@ -56,6 +68,12 @@ _LOCAL = (
     _cause(
         r"Operation not permitted",
         "Something in {path} may not be changed. Look at its owner, and at its attributes with `lsattr`.",
+    ),
+    _cause(
+        r"(?:git-lfs|filter-process): .*not found|(?:external filter|subprocess) '[^'\n]+' failed|"
+        r"(?:clean|smudge) filter '?[^'\s]+'? failed",
+        "Files of {path} pass through a filter program that git's configuration names, and it does not work here. "
+        "Install it: for 'lfs' that is the package git-lfs.",
     ),
     _cause(r"[Oo]ut of memory|Cannot allocate memory", "This computer has too little free memory for it."),
     _cause(
@@ -194,7 +212,7 @@ def _explained(failed: CommandFailed, causes: Sequence[_Cause], where: str, path
         if (match := cause.words.search(own)) is not None:
             sentence = _filled(cause.meaning, match, path)
             said = f"{_SAID}{_telling(own, match.start())}" if cause.quote else ""
-            return CommandFailed(failed.argv, failed.returncode, f"{where}{sentence}{said}")
+            return Explained(failed.argv, failed.returncode, f"{where}{sentence}{said}")
     return failed
 
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from msgspec.structs import replace as replaced
 
 from trio_update.errors import CommandFailed, OperationFailed, Reason, Refusal
-from trio_update.host.git.bounds import LINE_SIZE, shorten
+from trio_update.host.git.address import read_address
 from trio_update.host.git.listing import Listing, list_remote
-from trio_update.host.git.output import Tag, read_address
+from trio_update.host.git.output import Tag
 from trio_update.host.processes.runner import Runner
 from trio_update.model import Channel, Commit, Unknown
-from trio_update.text import without_secrets
+from trio_update.text import LINE_SIZE, shorten, without_secrets
 from trio_update.updaters.base import Recover, Request, Rollback, Target, Upgrade
 from trio_update.updaters.git.decision import GitDecision, blank_plan, decided
 from trio_update.updaters.git.facts import Install

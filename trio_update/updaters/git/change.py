@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trio_update.errors import OperationFailed
 from trio_update.host.files import durable
+from trio_update.host.git.contents import changed_in_hiding, hidden
 from trio_update.host.git.folder import GitFolder
 from trio_update.host.git.output import Difference
 from trio_update.host.git.repository import Repository
@@ -27,14 +28,14 @@ async def look_at_change(repository: Repository, seen: Seen, old: str, new: str,
     which would fetch what they lack); two more when ``install_script`` changes.  Raises: OperationFailed.
     """
     files = await repository.differences(old, new)
-    hidden = await repository.hidden()
-    changed_in_hiding = await repository.changed_in_hiding() if hidden else ()
+    concealed = await hidden(repository)
+    overwritten = await changed_in_hiding(repository) if concealed else ()
     sizes: tuple[int, ...] | None = None
     if seen.settings.promisor() is None and not any(found.is_submodule for found in files.values()):
         written = [found.object for found in files.values() if found.object.strip("0")]
         sizes = tuple(await repository.sizes(written)) if written else ()
     ours = await files_of_leaving(repository, files)
-    change = await in_thread(_see_files, seen.folder, files, hidden, changed_in_hiding, sizes, ours)
+    change = await in_thread(_see_files, seen.folder, files, concealed, overwritten, sizes, ours)
     if not install_script or os.fsencode(install_script) not in files:
         return change
     scripts = [await repository.content(commit, install_script) for commit in (old, new)]

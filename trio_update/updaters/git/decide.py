@@ -29,6 +29,7 @@ from trio_update.updaters.git.decision import (
     recorded_commit,
 )
 from trio_update.updaters.git.facts import Change, Facts, OldClone, Replacement, Seen, Tracking, Wanted
+from trio_update.updaters.git.inside import with_inside
 from trio_update.updaters.git.judge import judge, not_found
 from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
 from trio_update.updaters.git.locked import lasting_folders
@@ -92,9 +93,11 @@ class Decider:
         if facts.head is None or target in {None, facts.head}:
             return await in_thread(no_change, self.config.path)
         assert target is not None, "it was compared with None"
-        return await look_at_change(
+        change = await look_at_change(
             self.repository, facts.seen, facts.head, target, install_script=self.config.install_script
         )
+        retry = self.fetch is not None
+        return await with_inside(self.repository, facts, self.memory, target, change, retry=retry)
 
     async def _wanted(self, name: str, request: Rollback, facts: Facts) -> Wanted:
         head = facts.head
@@ -213,8 +216,12 @@ class Decider:
         return judge(self.config, facts, self.known, debug=self.tools.debug)
 
     def _unreadable(self, request: Upgrade | Rollback, failed: OperationFailed) -> GitDecision:
-        why = "git cannot read the clone" if isinstance(failed, Corrupt) else str(failed).rstrip(".")
-        return decide_nothing(self.config, request, self.known, (cannot_update(self.config, why),))
+        if isinstance(failed, Corrupt):
+            refusal = cannot_update(self.config, "git cannot read the clone")
+        else:
+            # What a recovery cannot mend either: permissions, a full disk, a program that is not there.
+            refusal = Refusal(Reason.INVALID, f"{self.config.name} cannot be updated: {failed}")
+        return decide_nothing(self.config, request, self.known, (refusal,))
 
 
 def _real_place(path: Path) -> tuple[Path, tuple[bytes, ...]]:

@@ -18,6 +18,7 @@ import trio
 from trio_update.errors import OperationFailed
 from trio_update.host.files import durable
 from trio_update.host.files.carry import CarryReport, carry_over
+from trio_update.host.git.contents import status
 from trio_update.host.git.output import text
 from trio_update.host.git.repair import clear_locks, drop_index, end_unfinished, restore_refs
 from trio_update.host.git.repository import Repository
@@ -214,7 +215,7 @@ def _remove_both(one: Path, other: Path) -> None:
 
 async def expect_clean(repository: Repository, commit: str) -> None:
     """Check that HEAD is ``commit`` and that no tracked file differs from it."""
-    tree = await repository.status()
+    tree = await status(repository)
     if tree.head != commit:
         raise OperationFailed(f"{repository.path}: HEAD is {tree.head}, and not {commit} as it should be")
     if tree.modified:

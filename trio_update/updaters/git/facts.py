@@ -84,7 +84,8 @@ class Facts:
 class Change:
     """What differs between two commits, and what of the user's, or of the disk's, stands in the way of it.
 
-    Paths are relative to the clone.  ``taken``: untracked files in the place of new ones.  ``concealed``: files that
+    Paths are relative to the clone.  ``taken``: untracked files in the place of new ones.  ``missing``: why
+    commits of submodules cannot be had.  ``concealed``: files that
     are hidden from git and change; ``changed_in_hiding``: those that the user changed.  ``locked``: folders and
     files that this user cannot write to.  ``mounted``: changed paths that something is mounted on or below.
     ``hides``: the index has hidden files.  ``sizes``: bytes that each written file takes, ``None`` when git
@@ -94,6 +95,7 @@ class Change:
     files: Mapping[bytes, Difference]
     disk: Disk
     taken: tuple[bytes, ...] = ()
+    missing: tuple[str, ...] = ()
     hides: bool = False
     concealed: tuple[bytes, ...] = ()
     changed_in_hiding: tuple[str, ...] = ()

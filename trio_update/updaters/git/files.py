@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from trio_update.errors import FileTrouble, OperationFailed
+from trio_update.host.git.contents import hidden
 from trio_update.host.git.folder import survey
 from trio_update.host.git.output import text
 from trio_update.host.git.repair import drop_index
@@ -25,12 +26,12 @@ async def put_files_back(repository: Repository, old: str, new: str, *, hides: b
     if not known or await index_is_unreadable(repository.path):
         await drop_index(repository.path)
     await repository.git("read-tree", "--reset", old)
-    hidden = frozenset(await repository.hidden()) if hides else frozenset[bytes]()
+    concealed = frozenset(await hidden(repository)) if hides else frozenset[bytes]()
     differ = await repository.differences(new, old) if known else {}
     entries = b"".join(
         f"{found.mode} {found.object}\t".encode() + path + b"\0"
         for path, found in differ.items()
-        if found.kind != "D" and path not in hidden
+        if found.kind != "D" and path not in concealed
     )
     # An entry without the times of its file: git has to read that to know what is in it.
     await repository.git("update-index", "-z", "--index-info", stdin=entries)

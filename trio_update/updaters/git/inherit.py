@@ -16,6 +16,7 @@ from trio_update.errors import CommandFailed, FileTrouble, OperationFailed
 from trio_update.host.git.folder import GitFolder, survey
 from trio_update.host.git.output import text
 from trio_update.host.git.repository import Repository
+from trio_update.host.git.transfer import bring
 from trio_update.host.threads import in_thread
 from trio_update.progress import Report
 
@@ -111,10 +112,10 @@ async def bring_branches(fresh: Repository, live: Path, primary_branch: str, rep
     if not wanted:
         return
     try:
-        await fresh.git(
-            *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--recurse-submodules=no", "--end-of-options"),
+        await bring(
+            fresh,
+            *("--no-tags", "--no-write-fetch-head", "--recurse-submodules=no", "--end-of-options"),
             *(str(live), *(f"{name}:{name}" for name in wanted)),
-            timeout=None,
             silence=600,
         )
     except CommandFailed as failed:

@@ -9,7 +9,8 @@ from trio_update.errors import OperationFailed
 from trio_update.host.files import durable
 from trio_update.host.git.command import SILENCE, TRANSFER
 from trio_update.host.git.output import text
-from trio_update.host.git.repository import Repository, clone
+from trio_update.host.git.repository import Repository
+from trio_update.host.git.transfer import clone
 from trio_update.host.processes.runner import Runner
 from trio_update.host.threads import in_thread
 from trio_update.model import Channel

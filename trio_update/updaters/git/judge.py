@@ -9,15 +9,10 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from trio_update.host.git.bounds import LINE_SIZE, bounded, shorten
-from trio_update.host.git.output import (
-    RemoteAddress,
-    Settings,
-    WorkTree,
-    read_address,
-)
+from trio_update.host.git.address import RemoteAddress, read_address
+from trio_update.host.git.output import Settings, WorkTree
 from trio_update.model import Unknown
-from trio_update.text import moment, named, without_secrets
+from trio_update.text import LINE_SIZE, bounded, moment, named, shorten, without_secrets
 from trio_update.updaters.git.facts import Facts, Seen, Tracking
 from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
 

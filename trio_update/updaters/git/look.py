@@ -14,12 +14,15 @@ from dataclasses import dataclass
 
 from trio_update.errors import CommandFailed, OperationFailed
 from trio_update.host.git.command import explain
+from trio_update.host.git.contents import status
 from trio_update.host.git.folder import GitFolder, survey
-from trio_update.host.git.output import CommitLog, Settings, WorkTree, tells_corruption
+from trio_update.host.git.log import CommitLog
+from trio_update.host.git.output import Settings, WorkTree, tells_corruption
 from trio_update.host.git.refs import Refs
 from trio_update.host.git.remote import FETCH_SILENCE, Gone, ask, deepen
 from trio_update.host.git.repair import is_sound
 from trio_update.host.git.repository import Repository
+from trio_update.host.git.transfer import fetch as fetch_refs
 from trio_update.host.threads import in_thread
 from trio_update.model import Channel
 from trio_update.progress import Report
@@ -123,7 +126,8 @@ async def _ask_for_pin(pinned: str, repository: Repository, tracking: Tracking, 
         return
     followed = tracking.followed
     with contextlib.suppress(OperationFailed):
-        await repository.fetch(
+        await fetch_refs(
+            repository,
             followed.remote,
             refspecs=(f"+refs/heads/*:{followed.space}/pin/*",),
             refmap="",
@@ -147,7 +151,7 @@ class _Look:
 
     async def facts(self) -> Facts:
         """Raises: OperationFailed."""
-        tree = await self.repository.status()
+        tree = await status(self.repository)
         refs = await self.memory.refs(self.repository, self.folder, self.settings, self.tracking)
         views = Views(self.folder, refs)
         try:
@@ -162,7 +166,7 @@ class _Look:
         if gone is not None:
             return dataclasses.replace(seen, default=gone.default)
         if tree.head is None or refs.tip is None or self.tracking is None:
-            return seen
+            return dataclasses.replace(seen, upstream=refs.tip)
         seen = await self._related(tree.head, refs.tip, dataclasses.replace(seen, upstream=refs.tip), refs)
         if self.config.pinned_commit:
             return dataclasses.replace(seen, pin=await _pin(self.repository, self.config.pinned_commit, tree.head))

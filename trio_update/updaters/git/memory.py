@@ -38,6 +38,9 @@ class Views:
 class Memory:
     """Saves a look three processes out of seven when nothing has changed but the remote."""
 
+    # Why commits of submodules could not be had, and the way whose commits are all here.
+    missing: dict[str, str] = field(default_factory=dict)
+    supplied: tuple[str | None, str | None] | None = None
     _config: tuple[int, ...] = ()
     _settings: Settings = field(default_factory=Settings)
     _listed: tuple[Tracking | None, str | None] | None = None

@@ -18,7 +18,6 @@ from trio_update.host.git.submodules import (
     Module,
     Wish,
     attach,
-    bring_commit,
     detach,
     dormant_module,
     leads_away,
@@ -30,6 +29,7 @@ from trio_update.host.processes.runner import Runner
 from trio_update.host.threads import in_thread
 from trio_update.progress import Report
 from trio_update.updaters.git.files import compare_contents, put_files_back, remove_files
+from trio_update.updaters.git.supply import Supply
 
 
 class ModuleMove(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +57,7 @@ class ModuleMove(msgspec.Struct, frozen=True, kw_only=True):
         return Module(top.path / os.fsdecode(self.path), top.runner, Path(self.git_dir))
 
 
-async def plan_moves(top: Repository, old: str | None, new: str, report: Report | None) -> tuple[ModuleMove, ...]:
+async def plan_moves(top: Repository, old: str | None, new: str, supply: Supply) -> tuple[ModuleMove, ...]:
     """Every submodule that the clone has in either commit, outer ones first, with what it needs brought to the disk.
 
     Those that the clone does not have stay away.  Raises: OperationFailed when a commit cannot be had.
@@ -68,7 +68,7 @@ async def plan_moves(top: Repository, old: str | None, new: str, report: Report 
     settings = await top.settings(folder)
     url = settings.remotes().get("origin", "")
     found: list[ModuleMove] = []
-    await _plan_level(top, top, b"", folder.common_dir, (old, new), (url, url), report, found)
+    await _plan_level(top, top, b"", folder.common_dir, (old, new), (url, url), supply, found)
     return tuple(found)
 
 
@@ -79,7 +79,7 @@ async def _plan_level(
     git_dir: Path,
     commits: tuple[str | None, str | None],
     urls: tuple[str, str],
-    report: Report | None,
+    supply: Supply,
     found: list[ModuleMove],
 ) -> None:
     """The submodules of one repository, and theirs."""
@@ -96,13 +96,13 @@ async def _plan_level(
         module = Module(place, top.runner, there)
         await in_thread(_expect_usable, module, wish is None)
         before, after = _url_of(was.get(path), urls[0]), _url_of(wish, urls[1])
-        if wish is not None:
-            await bring_commit(module, wish.commit, after, report)
+        if wish is not None and not await supply.has(module, wish.commit, after):
+            continue
         move = await _move_of(module, prefix + path, git_dir, was.get(path), wish, present is not None)
         move = msgspec.structs.replace(move, urls=await _urls_to_sync(module, before, after))
         found.append(move)
         levels = (move.old, move.new)
-        await _plan_level(top, module, prefix + path + b"/", there, levels, (before, after), report, found)
+        await _plan_level(top, module, prefix + path + b"/", there, levels, (before, after), supply, found)
 
 
 def _expect_usable(module: Module, leaving: bool) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from trio_update.errors import OperationFailed
+from trio_update.host.git.address import read_address
 from trio_update.host.git.folder import survey
-from trio_update.host.git.output import read_address
 from trio_update.host.git.repository import Repository
 from trio_update.host.http.client import Web
 from trio_update.host.threads import in_thread

@@ -8,6 +8,7 @@ from trio_update.host.git.bundles import local_tips, save_commits
 from trio_update.host.git.folder import GitFolder
 from trio_update.host.git.repository import Repository
 from trio_update.host.git.saving import save_changes
+from trio_update.host.git.transfer import bring_blobs
 from trio_update.host.threads import in_thread
 from trio_update.progress import Report
 from trio_update.updaters.base import Prepared, WorkArea
@@ -15,10 +16,12 @@ from trio_update.updaters.git.change import look_at_change
 from trio_update.updaters.git.decision import Move, Restore
 from trio_update.updaters.git.effects import MoveHead, RestoreHead
 from trio_update.updaters.git.facts import Change
+from trio_update.updaters.git.inside import may_have_modules
 from trio_update.updaters.git.keep import look_inside, save_modules
 from trio_update.updaters.git.kind import GitRepoConfig
 from trio_update.updaters.git.modules import ModuleMove, plan_moves
 from trio_update.updaters.git.refuse import refuse_change, refuse_locked_paths
+from trio_update.updaters.git.supply import Supply
 
 
 async def prepare_move(config: GitRepoConfig, repository: Repository, way: Move, report: Report) -> Prepared:
@@ -28,7 +31,7 @@ async def prepare_move(config: GitRepoConfig, repository: Repository, way: Move,
     """
     old, new, change = way.old, way.new, way.change
     if promisor := way.seen.settings.promisor():
-        await repository.bring_blobs(promisor, old.hash, new.hash, report)
+        await bring_blobs(repository, promisor, old.hash, new.hash, report)
         # This may have taken minutes, in which the user went on working.
         change = await look_at_change(repository, way.seen, old.hash, new.hash, install_script=config.install_script)
         if refusals := refuse_change(config, change, new.version):
@@ -58,10 +61,9 @@ async def _follow(
 
     Raises: OperationFailed, when a commit cannot be had.
     """
-    there = any([await in_thread(path.exists) for path in (folder.path / ".gitmodules", folder.common_dir / "modules")])
-    if not there and b".gitmodules" not in change.files:
+    if not await may_have_modules(folder) and b".gitmodules" not in change.files:
         return ()
-    return await plan_moves(repository, old, new, report)
+    return await plan_moves(repository, old, new, Supply(report))
 
 
 async def prepare_restore(

@@ -12,8 +12,9 @@ from trio_update.host.git.bundles import local_tips, save_commits, save_stashes
 from trio_update.host.git.folder import GitFolder, survey
 from trio_update.host.git.output import Settings, lines, text
 from trio_update.host.git.repair import is_connected
-from trio_update.host.git.repository import Repository, clone
+from trio_update.host.git.repository import Repository
 from trio_update.host.git.saving import Folder, save_changes
+from trio_update.host.git.transfer import clone
 from trio_update.host.processes.runner import Runner
 from trio_update.host.threads import in_thread
 from trio_update.progress import Report

@@ -28,6 +28,8 @@ def refuse_invalid(config: GitRepoConfig, status: GitStatus) -> tuple[Refusal, .
 
 def cannot_update(config: GitRepoConfig, why: str) -> Refusal:
     """The refusal of what a recovery has to mend first."""
+    if "recover the app" in why.lower():
+        return Refusal(Reason.INVALID, f"{config.name} cannot be updated: {why}")
     return Refusal(Reason.INVALID, f"{config.name} cannot be updated: {why}. Recover it first.")
 
 
@@ -55,6 +57,8 @@ def refuse_change(config: GitRepoConfig, change: Change, to: str) -> tuple[Refus
 
     if change.taken:
         refuse(f"untracked files are in the place of new ones, move them away: {named(change.taken)}")
+    for why in change.missing:
+        refuse(why)
     if change.changed_in_hiding:
         refuse(
             f"you changed files that are hidden from git ({named(change.changed_in_hiding)}), which the "

@@ -13,6 +13,7 @@ from trio_update.host.git.folder import survey
 from trio_update.host.git.output import Settings
 from trio_update.host.git.repair import clear_locks, repair
 from trio_update.host.git.repository import Repository
+from trio_update.host.git.upkeep import maintain
 from trio_update.host.threads import in_thread
 from trio_update.model import AppStatus, Unknown
 from trio_update.progress import Report
@@ -22,6 +23,7 @@ from trio_update.updaters.git.absent import Offer, ask_offer, judge_absent, know
 from trio_update.updaters.git.decide import Decider
 from trio_update.updaters.git.decision import GitDecision, Move, Restore
 from trio_update.updaters.git.facts import Facts, Install, Replacement
+from trio_update.updaters.git.inside import bring_ahead
 from trio_update.updaters.git.install import prepare_install
 from trio_update.updaters.git.judge import judge, unreachable, unreadable
 from trio_update.updaters.git.kind import GitRepoConfig, GitStatus
@@ -82,6 +84,9 @@ class GitRepo:
             await in_thread(durable.remove_tree, self._repair_stage)
         return await clear_locks(self.config.path)
 
+    async def upkeep(self, report: Report) -> tuple[str, ...]:
+        return await maintain(self.repository, report=report)
+
     async def inspect(self, known: AppStatus) -> GitStatus:
         assert isinstance(known, GitStatus), _OURS
         try:
@@ -102,8 +107,12 @@ class GitRepo:
                 return await self._ask_for_absent(vacancy, known)
             await follow_move(self.config, self.repository, self.tools.http)
             facts = await look(self.config, self.repository, self._memory, fetch=_nobody)
+            if not self.config.hold:
+                await bring_ahead(self.repository, facts, self._memory)
         except Unreachable as failed:
             status = await self.inspect(replace(known, unreachable_since=None))
+            if any(warning and warning in str(failed) for warning in status.warnings):
+                return status  # the clone itself cannot be read, for the same reason
             return unreachable(status, str(failed), known.unreachable_since or self.tools.clock())
         except Corrupt as failed:
             return await self._mend(known, failed)
@@ -160,10 +169,22 @@ class GitRepo:
                 return unreachable(
                     await self.inspect(known), str(failed), known.unreachable_since or self.tools.clock()
                 )
-            facts = await look(self.config, self.repository, self._memory)
+            return await self._mended(known, f"Repaired the repository: {', '.join(done)}")
         except OperationFailed as again:
             return self._failed(known, Corrupt(f"{failed}\nThe repair failed: {again}"))
-        return replace(self._fresh(facts, known), git_messages=(f"Repaired the repository: {', '.join(done)}",))
+
+    async def _mended(self, known: GitStatus, told: str) -> GitStatus:
+        """The status after a repair, which came before the remote was asked: it is now.
+
+        Raises: OperationFailed.
+        """
+        try:
+            facts = await look(self.config, self.repository, self._memory, fetch=_nobody)
+        except Unreachable as silent:
+            facts = await look(self.config, self.repository, self._memory)
+            status = judge(self.config, facts, known, debug=self.tools.debug)
+            return unreachable(status, f"{told}\n{silent}", known.unreachable_since or self.tools.clock())
+        return replace(self._fresh(facts, known), git_messages=(told,))
 
     async def _recovery_url(self) -> str:
         try:

@@ -15,10 +15,7 @@ from typing import get_args
 import msgspec
 
 from trio_update.events import JobMessage, Notice
-from trio_update.model import FROM_OUTSIDE, AppStatus, JobRecord, JobView, Plan, Status, Unknown
-
-# What an app needs to remember of its remote: with the release notes it can be longer than everything else together.
-_NOT_SENT = frozenset({"remote", "assumed"})
+from trio_update.model import FROM_OUTSIDE, NOT_SENT, AppStatus, JobRecord, JobView, Plan, Status, Unknown
 
 _STATUSES_KEPT = 4
 _FRAMES_KEPT = 32
@@ -114,7 +111,7 @@ def _struct(value: msgspec.Struct, escaped: bool) -> dict[str, object]:
         fields[config.tag_field] = config.tag
     names = _escaped_fields(type(value))
     for name in value.__struct_fields__:
-        if name in _NOT_SENT:
+        if name in NOT_SENT:
             continue
         fields[name] = _to_wire(getattr(value, name), escaped, outside=name in names)
     return fields
