@@ -214,7 +214,7 @@ async def test_a_password_that_is_asked_for_fails_at_once_with_advice(site: Site
 
 
 async def test_a_remote_that_hangs_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trio_update.updaters.git.look.FETCH_SILENCE", 0.3)
+    monkeypatch.setattr("trio_update.host.git.remote.FETCH_SILENCE", 0.3)
     await site.add("one")
     before = site.head("one")
     site.behave("one", hang=True)
