@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.somebody import SOMEBODY, WHY_NO_USER
 from tests.support.upstream import NAME, Bench, Upstream, git, status_of
 from tests.updaters.test_git_update import ready
 from trio_update.model import Channel, Unknown
@@ -381,9 +382,10 @@ async def test_the_way_back_is_told_once(bench: Bench) -> None:
         assert refusal.lower().count("recover") == 1
 
 
+@pytest.mark.skipif(bool(WHY_NO_USER), reason=WHY_NO_USER)
 async def test_a_clone_of_somebody_else_is_told_once_and_in_words(bench: Bench) -> None:
     for path in (bench.path, *bench.path.rglob("*")):
-        os.chown(path, 65534, 65534, follow_symlinks=False)
+        os.chown(path, SOMEBODY, SOMEBODY, follow_symlinks=False)
     async with ready(bench) as manager:
         await manager.refresh()
         status = status_of(manager)
